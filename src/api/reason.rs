@@ -1,0 +1,48 @@
+//! The closed lists of condition types and reasons; conditions, events and metric labels share them.
+//!
+//! Why one enum: a reason that is not listed here cannot be shown, so docs/reasons.md can be complete.
+
+use std::fmt;
+
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($word:ident),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $($word),+ }
+
+        impl $name {
+            /// The word as users read it.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$word => stringify!($word)),+ }
+            }
+            /// Every word, for docs and tests.
+            pub const ALL: &[Self] = &[$(Self::$word),+];
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// Condition types.
+    ConditionType { Ready, Reconciling, Stalled, Serving, Drifted, DataReliable }
+}
+
+words! {
+    /// Reasons of conditions and events.
+    Reason {
+        Succeeded, Progressing, InvalidSpec, InvalidObject, RefNotFound, JobFailed, ImagePullFailed,
+        PodUnschedulable, PodConfigError, ProgressDeadlineExceeded, InUse, InternalError,
+        Probing, EndpointUnavailable, DimensionMismatch, NoisyEndpoint, FingerprintChanged, FingerprintSame,
+        Building, Verifying, CountMismatch, NotOwned, ChecksPassed, ChecksFailed, ShrinkGuard, SelfRetrievalLow,
+        DatasetInvalid, SourceUnavailable,
+        Preparing, Stepping, RollingBack, RolledBack, Promoted, Superseded, Paused, GateInconclusive,
+        GateUnavailable, Aborted, RouteNotAccepted, RouteDrift, GatewayApiMissing, StableMissing,
+        StableUnavailable, FingerprintMismatch, GateFailed, SloBreached, Unavailable,
+        ServingStable, ServingCandidate, NoReadyEndpoints, Deleting,
+    }
+}

@@ -1,0 +1,13 @@
+//! The programs that run in pods and on laptops: index, evaluate, probe, serve, embed, receive.
+//!
+//! Invariant: no kube client here. [`job`] (input) and [`receipt`] (result) are the contract with the operator.
+
+pub mod embed;
+pub mod evaluate;
+pub mod exit;
+pub mod index;
+pub mod job;
+pub mod probe;
+pub mod receipt;
+pub mod receive;
+pub mod serve;

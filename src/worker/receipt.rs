@@ -1,0 +1,215 @@
+//! What a Job reports: one line of ASCII JSON of at most 4,096 bytes in its termination message.
+//!
+//! Why a termination message: exit codes carry no numbers, logs need broad rights, workers have no token.
+//!
+//! Invariants: numbers count only from a pod that exited 0; a receipt with another nonce, another `v`,
+//! duplicate keys or a cut line is refused; no verdict travels, the operator judges.
+
+use serde::{Deserialize, Serialize};
+
+/// Most bytes that the kubelet keeps of one container's message.
+pub const MAX_BYTES: usize = 4096;
+/// Exit code: configuration or data invalid; the receipt says what.
+pub const EXIT_INVALID: i32 = 42;
+/// Exit code: a source or service could not be reached; a new attempt may help.
+pub const EXIT_UNAVAILABLE: i32 = 43;
+
+/// A receipt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Version of this form: 1.
+    pub v: u32,
+    /// Nonce of the input.
+    pub run: String,
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub enum Body {
+    Build(BuildReport),
+    Verify(VerifyReport),
+    Prune(PruneReport),
+    Check(CheckReport),
+    Evaluate(EvaluateReport),
+    Probe(ProbeReport),
+    Error(ErrorReport),
+}
+
+/// Result of a build: source = indexed + quarantined + skipped, exactly.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildReport {
+    pub content_digest: String,
+    pub source_digest: String,
+    pub source: i64,
+    pub documents: i64,
+    pub quarantined: i64,
+    pub skipped: i64,
+    pub chunks: i64,
+    pub reused_chunks: i64,
+    pub size_bytes: i64,
+    /// Chunks longer than the encoder reads: their ends cannot be found by vector.
+    pub cut_chunks: i64,
+    /// The first documents set aside, each as "source/file:line: why", at most 5 of at most 160 characters.
+    pub examples: Vec<String>,
+}
+
+/// Result of a verification.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VerifyReport {
+    pub content_digest: String,
+    pub documents: i64,
+    pub chunks: i64,
+    pub dimensions: i64,
+    /// Chunks asked for themselves.
+    pub sampled: i64,
+    /// Share of them that came first.
+    pub self_retrieval: f64,
+}
+
+/// Result of a prune.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PruneReport {
+    pub deleted: i64,
+    pub missing: i64,
+    /// Directories that carry another owner's marker and were left alone.
+    pub foreign: Vec<String>,
+}
+
+/// Result of a check.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckReport {
+    pub digest: String,
+    /// Queries with judgments.
+    pub queries: i64,
+    pub judgments: i64,
+}
+
+/// Result of a retrieval run; arrays keep the bytes few.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EvaluateReport {
+    /// See [`super::job::run_inputs`].
+    pub inputs: String,
+    /// [queries, answered by candidate, answered by baseline, unjudged, without relevant document]
+    pub n: [Option<i64>; 5],
+    /// In the gate's order.
+    pub metrics: Vec<MetricRow>,
+}
+
+/// Numbers of one metric: what the verdict needs and no more.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MetricRow {
+    /// Queries in the paired test.
+    pub n: i64,
+    /// Mean of the candidate.
+    pub c: f64,
+    /// Mean of the baseline.
+    pub b: Option<f64>,
+    /// Sample standard deviation of the differences.
+    pub s: Option<f64>,
+    /// Lower and upper bound of the mean difference.
+    pub l: Option<f64>,
+    pub u: Option<f64>,
+    /// p of the sign-flip test against the margin; absent without a margin or with PairedT.
+    pub p: Option<f64>,
+    /// Non-zero differences, and the smallest difference.
+    pub nz: Option<i64>,
+    pub min: Option<f64>,
+}
+
+/// Result of a probe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProbeReport {
+    pub dimensions: i64,
+    /// Lowest cosine between the two passes.
+    pub self_noise: f64,
+    /// Lowest and highest length of a vector as the encoder returned it.
+    pub norm_min: f64,
+    pub norm_max: f64,
+    /// 64 x 12 seeded random-sign projections, int8, base64.
+    pub sketch: String,
+    /// Mean cosine with the sketch given in the input.
+    pub cosine_mean: Option<f64>,
+}
+
+/// What went wrong, for people: shown as text, never read as a number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ErrorReport {
+    /// A word of the reasons' list, such as `ShrinkGuard`, `DatasetInvalid`, `InputsChanged`, `LowCoverage`.
+    pub reason: String,
+    /// What, where (file, line), found, write instead; at most 1,024 characters.
+    pub error: String,
+}
+
+/// Why a message is not a receipt of this run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("the pod left no receipt")]
+    Missing,
+    #[error("the receipt has {0} bytes, more than the {MAX_BYTES} that the kubelet keeps, or was cut")]
+    TooLong(usize),
+    #[error("the receipt is not one line of JSON: {0}")]
+    Malformed(String),
+    #[error("the receipt has version {0}, this operator reads 1")]
+    Version(u32),
+    #[error("the receipt belongs to run {found}, expected {expected}")]
+    Foreign { found: String, expected: String },
+}
+
+impl Receipt {
+    /// The line to write. Text beyond ASCII is escaped, so bytes equal characters.
+    pub fn to_line(&self) -> Result<String, Refused> {
+        let json = serde_json::to_string(self).map_err(|e| Refused::Malformed(e.to_string()))?;
+        let line = escape_non_ascii(&json);
+        if line.len() > MAX_BYTES {
+            return Err(Refused::TooLong(line.len()));
+        }
+        Ok(line)
+    }
+
+    /// Reads a termination message that must belong to `run`.
+    pub fn parse(message: &str, run: &str) -> Result<Self, Refused> {
+        let line = message.trim();
+        if line.is_empty() {
+            return Err(Refused::Missing);
+        }
+        if line.len() > MAX_BYTES {
+            return Err(Refused::TooLong(line.len()));
+        }
+        if line.contains('\n') {
+            return Err(Refused::Malformed("more than one line".to_owned()));
+        }
+        let receipt: Self = serde_json::from_str(line).map_err(|e| Refused::Malformed(e.to_string()))?;
+        if receipt.v != 1 {
+            return Err(Refused::Version(receipt.v));
+        }
+        if receipt.run != run {
+            return Err(Refused::Foreign { found: receipt.run, expected: run.to_owned() });
+        }
+        Ok(receipt)
+    }
+}
+
+fn escape_non_ascii(json: &str) -> String {
+    use std::fmt::Write as _;
+    json.chars().fold(String::with_capacity(json.len()), |mut out, c| {
+        if c.is_ascii() {
+            out.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        }
+        out
+    })
+}
