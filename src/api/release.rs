@@ -583,6 +583,9 @@ pub struct FrozenPlan {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 10))]
     pub baseline: Option<String>,
+    /// When it was frozen (RFC 3339, UTC).
+    #[schemars(length(max = 40))]
+    pub frozen_at: String,
     /// Steps.
     #[schemars(length(max = 16))]
     pub steps: Vec<Step>,
@@ -638,6 +641,10 @@ pub struct TrafficStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub converged_at: Option<String>,
+    /// When counts and sums were last written here (RFC 3339, UTC); at most once a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub sampled_at: Option<String>,
 }
 
 /// Requests counted at the pods.
