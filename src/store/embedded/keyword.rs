@@ -29,8 +29,8 @@ impl Columns {
                 before = Some(c);
             } else {
                 end_run(&mut bigrams, &mut before);
-                // NUL would end the text early for SQLite's tokenizer.
-                words.push(if c == '\0' { ' ' } else { c });
+                // What is a word is decided here alone: SQLite knows another edition of Unicode.
+                words.push(if is_word(c) { c } else { ' ' });
             }
         }
         end_run(&mut bigrams, &mut before);
@@ -55,8 +55,8 @@ pub fn expression(text: &str) -> Option<String> {
             tokens.push(token);
         }
     };
-    for word in text.split(|c: char| is_cjk(c) || !c.is_alphanumeric()).filter(|w| !w.is_empty()) {
-        add(format!("\"{}\"", word.to_lowercase()));
+    for word in text.split(|c: char| is_cjk(c) || !is_word(c)).filter(|w| !w.is_empty()) {
+        add(format!("\"{word}\""));
     }
     for run in text.split(|c: char| !is_cjk(c)).filter(|r| !r.is_empty()) {
         let run: Vec<char> = run.chars().collect();
@@ -70,6 +70,11 @@ pub fn expression(text: &str) -> Option<String> {
         }
     }
     if tokens.is_empty() { None } else { Some(tokens.join(" OR ")) }
+}
+
+/// Letters, digits, and the accents that follow a letter.
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '\u{300}'..='\u{36f}')
 }
 
 /// Han, Hiragana, Katakana and Hangul: scripts whose words the tokenizer cannot tell apart.
@@ -89,11 +94,12 @@ mod tests {
         let columns = Columns::of("iPhone手机壳 is 好");
         assert_eq!(columns.words.split_whitespace().collect::<Vec<_>>(), ["iPhone", "is"]);
         assert_eq!(columns.bigrams, "手机 机壳 壳 好 ");
+        assert_eq!(Columns::of("a\u{1cd00}b\0c").words, "a b c", "symbols and NUL part words");
     }
 
     #[test]
     fn user_text_is_quoted() {
-        assert_eq!(expression("what's AND").unwrap(), "\"what\" OR \"s\" OR \"and\"");
+        assert_eq!(expression("what's AND").unwrap(), "\"what\" OR \"s\" OR \"AND\"");
         assert_eq!(expression("北京大").unwrap(), "\"北京\" OR \"京大\"");
         assert_eq!(expression("京").unwrap(), "\"京\"*");
         assert_eq!(expression("\"*() -"), None);

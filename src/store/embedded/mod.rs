@@ -22,6 +22,9 @@ mod read;
 mod reuse;
 mod scan;
 
+#[cfg(test)]
+mod tests;
+
 pub use build::{Builder, NewChunk, Stamp};
 pub use prune::{Pruned, prune};
 pub use read::EmbeddedIndex;
