@@ -46,3 +46,15 @@ words! {
         ServingStable, ServingCandidate, NoReadyEndpoints, Deleting,
     }
 }
+
+words! {
+    /// Reasons of a gate run's verdict. Pass: Superior to NoBaseline. Fail: RegressionProven to LimitExceeded.
+    /// Inconclusive: TooFewQueries to NoData. Error: the rest.
+    VerdictReason {
+        Superior, NonInferior, AbsoluteOnly, NoBaseline,
+        RegressionProven, FloorBreached, LimitExceeded,
+        TooFewQueries, WorseWithinNoise, Underpowered, NoData,
+        LowCoverage, InputsChanged, DatasetInvalid, EndpointUnavailable, SourceUnavailable, JobFailed,
+        ReceiptRejected, Timeout,
+    }
+}
