@@ -364,9 +364,10 @@ impl ScrapeTask {
     async fn run(self) {
         while let Some((targets, interval)) = self.wanted() {
             let began = Instant::now();
+            let task = &self;
             let answers: Vec<_> = futures::stream::iter(targets)
                 .map(|(revision, pod, address)| async move {
-                    (revision, pod, self.scrape(&address).await)
+                    (revision, pod, task.scrape(&address).await)
                 })
                 .buffer_unordered(16)
                 .collect()
