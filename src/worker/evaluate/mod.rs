@@ -89,8 +89,8 @@ pub fn run(args: Args) -> ExitCode {
             finish(&input.run, outcome)
         }
         Ok(None) => on_the_command_line(&args),
-        // Without an input there is no run whose receipt could be written.
-        Err(failure) => report(Err(failure)),
+        // An input that cannot be read names no run: the receipt is for people.
+        Err(failure) => finish("", Err(failure)),
     }
 }
 
@@ -256,7 +256,6 @@ fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::api::reason::VerdictReason;
     use crate::evaluation::verdict::Reason;
 

@@ -44,7 +44,7 @@ impl Gate {
 
     /// The margins.
     pub fn margins(&self) -> Vec<f64> {
-        self.rules.iter().filter_map(|rule| rule.margin).collect()
+        self.rules.iter().filter_map(|rule| rule.margin()).collect()
     }
 }
 
