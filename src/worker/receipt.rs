@@ -250,6 +250,24 @@ impl Receipt {
     }
 }
 
+/// The beginning of a text that has at most so many characters and takes at most so many bytes of a receipt,
+/// where characters beyond ASCII are escaped.
+pub fn clip(text: &str, characters: usize, bytes: usize) -> String {
+    let mut left = bytes;
+    let cost = |c: char| match c {
+        '"' | '\\' => 2,
+        c if c.is_ascii_control() => 6,
+        c if c.is_ascii() => 1,
+        c => 6 * c.len_utf16(),
+    };
+    let fits = |c: &char| {
+        let after = left.checked_sub(cost(*c));
+        left = after.unwrap_or(0);
+        after.is_some()
+    };
+    text.chars().take(characters).take_while(fits).collect()
+}
+
 fn escape_non_ascii(json: &str) -> String {
     use std::fmt::Write as _;
     json.chars().fold(String::with_capacity(json.len()), |mut out, c| {
