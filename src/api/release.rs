@@ -328,6 +328,10 @@ pub struct RagReleaseStatus {
     /// The revision before stable, kept ready until retainedUntil.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PreviousStatus>,
+    /// Gates of the last candidate with their numbers; kept until the next candidate starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub gates: Vec<GateProgress>,
     /// Verdict of the gates of the last candidate: Pass, Fail, Inconclusive, Error or Running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
@@ -370,6 +374,7 @@ impl Default for RagReleaseStatus {
             stable: None,
             candidate: None,
             previous: None,
+            gates: Vec::new(),
             gate: None,
             failed_revisions: Vec::new(),
             history: Vec::new(),
@@ -436,10 +441,6 @@ pub struct CandidateStatus {
     /// Last progress: the deadline counts from here (RFC 3339, UTC).
     #[schemars(length(max = 40))]
     pub progressed_at: String,
-    /// Its gates.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
-    pub gates: Vec<GateProgress>,
     /// Why it is rolling back, in words; set with stage RollingBack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -465,13 +466,20 @@ pub struct Failure {
     pub message: String,
 }
 
-/// A gate of a candidate.
+/// A BeforeTraffic gate of a candidate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GateProgress {
     /// Name of the EvalGate.
     #[schemars(length(max = 40))]
     pub name: String,
+    /// Revision that is measured.
+    #[schemars(length(max = 10))]
+    pub revision: String,
+    /// Revision it is compared with; absent for a first release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 10))]
+    pub baseline: Option<String>,
     /// Attempt under way or last, from 1; 0 before the first.
     pub attempt: i32,
     /// Evidence key: what exactly was measured.
@@ -489,6 +497,16 @@ pub struct GateProgress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1200))]
     pub message: Option<String>,
+    /// Queries that counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n: Option<i64>,
+    /// Numbers of each metric, in the gate's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub metrics: Vec<super::gate::MetricResult>,
+    /// Queries that a verdict would need, when the run could not decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub required_queries: Option<i64>,
     /// Job of the attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]

@@ -1,1 +1,20 @@
-//! evaluation
+//! Measuring retrieval on labelled queries, and turning numbers into a verdict.
+//!
+//! Why a room of its own: a pod measures, the operator judges, and a laptop does both; all three call the
+//! same functions, so the same numbers give the same verdict everywhere.
+//!
+//! Layout: [`dataset`] queries and judgments; [`run`] what an arm answered; [`metric`] one number a query;
+//! [`compare`] the numbers of two arms; [`paired`] bounds and tests of their difference; [`verdict`] rules;
+//! [`sequence`] live shares, looked at again and again.
+//!
+//! Invariants: no network, no clock, no Kubernetes; files are only read. Equal inputs give equal bits: sums
+//! run in bytewise order of the query ids, draws come from a named generator with a derived seed.
+
+pub mod compare;
+pub mod dataset;
+pub mod lines;
+pub mod metric;
+pub mod paired;
+pub mod run;
+pub mod sequence;
+pub mod verdict;

@@ -1,0 +1,244 @@
+//! THE ONLY WRITER: carries a plan out, takes no decision.
+//!
+//! Why one file: who reads it knows every write that the operator can make, and its right in the role.
+//! Invariants: status first, with the resourceVersion that was read; then the actions in order, each with its
+//! precondition; a conflict ends the pass; every call has a time limit; nobody else's object is ever written.
+
+use std::fmt::Debug;
+use std::future::Future;
+
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::object::HasStatus;
+use kube::core::{ApiResource, DynamicObject, NamespaceResourceScope};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::context::Context;
+use super::error::{Error, OBJECT_LIMIT, within};
+use super::event;
+use super::plan::{Action, ChildKind, Plan};
+use super::route::HTTPRoute;
+use crate::api::names;
+
+/// Carries `plan` out for `object`, as it was read.
+pub async fn carry_out<K, S>(ctx: &Context, object: &K, plan: Plan<S>) -> Result<(), Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + HasStatus<Status = S>
+        + Clone
+        + Serialize
+        + DeserializeOwned
+        + Debug,
+    S: PartialEq + Clone + Default + Conditioned,
+{
+    let namespace = object.namespace().unwrap_or_default();
+    let api: Api<K> = Api::namespaced(ctx.client.clone(), &namespace);
+    let mut resource_version = object.resource_version();
+    let old = object.status().cloned().unwrap_or_default();
+    if object.status() != Some(&plan.status) {
+        let mut changed = object.clone();
+        changed.meta_mut().managed_fields = None;
+        *changed.status_mut() = Some(plan.status.clone());
+        let what = format!("status of {} {namespace}/{}", K::kind(&()), object.name_any());
+        let written = limited(&what, api.replace_status(&object.name_any(), &PostParams::default(), &changed))
+            .await?
+            .map_err(Error::write(what))?;
+        resource_version = written.resource_version();
+        ctx.metrics.write("status");
+    }
+    for action in plan.actions {
+        perform(ctx, &api, object, &namespace, &mut resource_version, action).await?;
+    }
+    let reference = object.object_ref(&());
+    let derived = event::changes(old.conditions(), plan.status.conditions());
+    for note in plan.events.into_iter().chain(derived) {
+        ctx.events.send(reference.clone(), note);
+    }
+    Ok(())
+}
+
+/// A status that has conditions.
+pub trait Conditioned {
+    fn conditions(&self) -> &[crate::api::Condition];
+}
+
+macro_rules! conditioned {
+    ($($status:ty),+) => { $(impl Conditioned for $status {
+        fn conditions(&self) -> &[crate::api::Condition] { &self.conditions }
+    })+ };
+}
+conditioned!(
+    crate::api::EmbeddingModelStatus,
+    crate::api::VectorIndexStatus,
+    crate::api::EvalGateStatus,
+    crate::api::RagReleaseStatus
+);
+
+async fn perform<K>(
+    ctx: &Context,
+    api: &Api<K>,
+    object: &K,
+    namespace: &str,
+    resource_version: &mut Option<String>,
+    action: Action,
+) -> Result<(), Error>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    match action {
+        Action::Create { kind, name, body } => create(ctx, kind, namespace, &name, body, object).await,
+        Action::Apply { kind, name, body } => {
+            let what = format!("{} {namespace}/{name}", kind.word());
+            let params = PatchParams::apply(names::MANAGER).force();
+            let call = child(&ctx.client, kind, namespace);
+            ctx.metrics.write(kind.word());
+            limited(&what, call.patch(&name, &params, &Patch::Apply(&body))).await?.map_err(Error::write(what))?;
+            Ok(())
+        }
+        Action::Replace { kind, name, body } => {
+            let what = format!("{} {namespace}/{name}", kind.word());
+            let body: DynamicObject = serde_json::from_value(body).map_err(|e| Error::Bug(format!("{what}: {e}")))?;
+            let params = PostParams { field_manager: Some(names::MANAGER.to_owned()), ..PostParams::default() };
+            let call = child(&ctx.client, kind, namespace);
+            ctx.metrics.write(kind.word());
+            limited(&what, call.replace(&name, &params, &body)).await?.map_err(Error::write(what))?;
+            Ok(())
+        }
+        Action::Delete { kind, name, uid } => {
+            let what = format!("{} {namespace}/{name}", kind.word());
+            let params = DeleteParams {
+                preconditions: Some(Preconditions { uid: Some(uid), resource_version: None }),
+                ..DeleteParams::background()
+            };
+            let call = child(&ctx.client, kind, namespace);
+            ctx.metrics.write(kind.word());
+            match limited(&what, call.delete(&name, &params)).await? {
+                Ok(_) => Ok(()),
+                Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+                Err(error) => Err(Error::write(what)(error)),
+            }
+        }
+        Action::ExpireJob { name, seconds } => {
+            let what = format!("Job {namespace}/{name}");
+            let patch = json!({"spec": {"ttlSecondsAfterFinished": seconds}});
+            let call = child(&ctx.client, ChildKind::Job, namespace);
+            ctx.metrics.write("Job");
+            match limited(&what, call.patch(&name, &PatchParams::default(), &Patch::Merge(&patch))).await? {
+                Ok(_) => Ok(()),
+                Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+                Err(error) => Err(Error::write(what)(error)),
+            }
+        }
+        Action::Finalizer { present } => finalizer(ctx, api, object, resource_version, present).await,
+    }
+}
+
+async fn create<K: Resource<DynamicType = ()>>(
+    ctx: &Context,
+    kind: ChildKind,
+    namespace: &str,
+    name: &str,
+    body: Value,
+    owner: &K,
+) -> Result<(), Error> {
+    let what = format!("{} {namespace}/{name}", kind.word());
+    let body: DynamicObject = serde_json::from_value(body).map_err(|e| Error::Bug(format!("{what}: {e}")))?;
+    let api = child(&ctx.client, kind, namespace);
+    let params = PostParams { field_manager: Some(names::MANAGER.to_owned()), ..PostParams::default() };
+    ctx.metrics.write(kind.word());
+    match limited(&what, api.create(&params, &body)).await? {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => {
+            // Made in a pass whose reply was lost, or somebody else's: the next pass reads which.
+            let found = limited(&what, api.get_opt(name)).await?.map_err(Error::read(what.clone()))?;
+            let ours =
+                found.is_some_and(|f| f.owner_references().iter().any(|o| Some(&o.uid) == owner.meta().uid.as_ref()));
+            if ours { Ok(()) } else { Err(Error::Conflict { what }) }
+        }
+        Err(error) => Err(Error::write(what)(error)),
+    }
+}
+
+async fn finalizer<K>(
+    ctx: &Context,
+    api: &Api<K>,
+    object: &K,
+    resource_version: &mut Option<String>,
+    present: bool,
+) -> Result<(), Error>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    let mut finalizers: Vec<String> =
+        object.finalizers().iter().filter(|f| f.as_str() != names::FINALIZER).cloned().collect();
+    if present {
+        finalizers.push(names::FINALIZER.to_owned());
+    }
+    let what = format!("finalizer of {} {}", K::kind(&()), object.name_any());
+    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": resource_version}});
+    ctx.metrics.write("finalizer");
+    match limited(&what, api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch))).await? {
+        Ok(written) => {
+            *resource_version = written.resource_version();
+            Ok(())
+        }
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(Error::write(what)(error)),
+    }
+}
+
+/// Says on the object itself that it cannot be read, without reading it.
+pub async fn report_undecodable(
+    ctx: &Context,
+    resource: &ApiResource,
+    namespace: &str,
+    name: &str,
+    conditions: &[crate::api::Condition],
+    generation: i64,
+) -> Result<(), Error> {
+    let what = format!("status of {} {namespace}/{name}", resource.kind);
+    let api: Api<DynamicObject> = Api::namespaced_with(ctx.client.clone(), namespace, resource);
+    let patch = json!({"status": {"observedGeneration": generation, "conditions": conditions}});
+    ctx.metrics.write("status");
+    limited(&what, api.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch)))
+        .await?
+        .map_err(Error::write(what))?;
+    Ok(())
+}
+
+impl ChildKind {
+    /// The kind as users read it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Job => "Job",
+            Self::Deployment => "Deployment",
+            Self::Service => "Service",
+            Self::ControllerRevision => "ControllerRevision",
+            Self::HttpRoute => "HTTPRoute",
+        }
+    }
+
+    fn resource(self) -> ApiResource {
+        match self {
+            Self::Job => ApiResource::erase::<Job>(&()),
+            Self::Deployment => ApiResource::erase::<Deployment>(&()),
+            Self::Service => ApiResource::erase::<Service>(&()),
+            Self::ControllerRevision => ApiResource::erase::<ControllerRevision>(&()),
+            Self::HttpRoute => ApiResource::erase::<HTTPRoute>(&()),
+        }
+    }
+}
+
+fn child(client: &Client, kind: ChildKind, namespace: &str) -> Api<DynamicObject> {
+    Api::namespaced_with(client.clone(), namespace, &kind.resource())
+}
+
+/// A call with the time limit of one object.
+async fn limited<T>(what: &str, call: impl Future<Output = T>) -> Result<T, Error> {
+    within(OBJECT_LIMIT, what, call).await
+}

@@ -1,0 +1,231 @@
+//! What became of a Job of ours: read from the Job and its pods, as plain data.
+//!
+//! Why one place: build, verify, prune, check, evaluate and probe end in the same ways. Invariants: a receipt
+//! counts only from a pod that the Job owns, that exited 0, when the Job is Complete; whatever else happened is
+//! told in words.
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
+
+use crate::api::{Reason, names};
+use crate::worker::receipt::{Body, ErrorReport, Receipt, Refused};
+
+/// A Job by its name, with its pods.
+#[derive(Clone, Debug, Default)]
+pub struct Attempt {
+    pub job: Option<Job>,
+    pub pods: Vec<Pod>,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// No Job of that name.
+    Absent,
+    /// A Job of that name that is not ours.
+    Foreign,
+    /// Under way.
+    Running,
+    /// Under way, but its pod cannot start.
+    Stuck { reason: Reason, message: String },
+    /// Complete, with a receipt of this run.
+    Done { body: Body, finished_at: Option<Timestamp> },
+    /// It ended without a result that counts.
+    Failed { error: ErrorReport, invalid: bool, finished_at: Option<Timestamp> },
+}
+
+impl Attempt {
+    /// What became of the Job that `owner_uid` made for `run`.
+    pub fn outcome(&self, owner_uid: &str, run: &str) -> Outcome {
+        let Some(job) = &self.job else { return Outcome::Absent };
+        let owned = job.metadata.owner_references.iter().flatten().any(|o| o.uid == owner_uid);
+        if !owned {
+            return Outcome::Foreign;
+        }
+        let finished_at = finished(job);
+        match ended(job) {
+            None => self.stuck().unwrap_or(Outcome::Running),
+            Some((true, _)) => self.done(job, run, finished_at),
+            Some((false, message)) => self.failed(job, run, &message, finished_at),
+        }
+    }
+
+    fn own_pods<'a>(&'a self, job: &'a Job) -> impl Iterator<Item = &'a Pod> {
+        let uid = job.metadata.uid.as_deref();
+        self.pods
+            .iter()
+            .filter(move |pod| pod.metadata.owner_references.iter().flatten().any(|o| Some(o.uid.as_str()) == uid))
+    }
+
+    fn done(&self, job: &Job, run: &str, finished_at: Option<Timestamp>) -> Outcome {
+        let message = self
+            .own_pods(job)
+            .filter_map(terminated)
+            .find(|t| t.exit_code == 0)
+            .and_then(|t| t.message.clone())
+            .unwrap_or_default();
+        match Receipt::parse(&message, run) {
+            Ok(Receipt { body: Body::Error(error), .. }) => Outcome::Failed { error, invalid: false, finished_at },
+            Ok(receipt) => Outcome::Done { body: receipt.body, finished_at },
+            Err(refused) => Outcome::Failed { error: refused_report(job, &refused), invalid: false, finished_at },
+        }
+    }
+
+    fn failed(&self, job: &Job, run: &str, message: &str, finished_at: Option<Timestamp>) -> Outcome {
+        // The newest pod speaks for the Job: earlier ones were tried again.
+        let last = self.own_pods(job).filter_map(terminated).max_by_key(|t| t.finished_at.as_ref().map(|at| at.0));
+        let told = last.and_then(|t| t.message.as_deref()).and_then(|m| Receipt::parse(m, run).ok());
+        if let Some(Receipt { body: Body::Error(error), .. }) = told {
+            let invalid = last.is_some_and(|t| t.exit_code == crate::worker::receipt::EXIT_INVALID);
+            return Outcome::Failed { error, invalid, finished_at };
+        }
+        let name = job.metadata.name.as_deref().unwrap_or_default();
+        let how = match (last, self.stuck()) {
+            (Some(t), _) if t.reason.as_deref() == Some("OOMKilled") => {
+                "its pod needed more memory than its limit; raise the limit in `resources`".to_owned()
+            }
+            (Some(t), _) => format!("its pod ended with exit code {} and no receipt", t.exit_code),
+            (None, Some(Outcome::Stuck { message, .. })) => message,
+            (None, _) => "its pod never ran to its end".to_owned(),
+        };
+        let why = if message.is_empty() { String::new() } else { format!(" ({message})") };
+        let error = ErrorReport {
+            reason: Reason::JobFailed.as_str().to_owned(),
+            error: format!("Job {name} failed: {how}{why}"),
+        };
+        Outcome::Failed { error, invalid: false, finished_at }
+    }
+
+    fn stuck(&self) -> Option<Outcome> {
+        self.pods.iter().find_map(why_stuck).map(|(reason, message)| Outcome::Stuck { reason, message })
+    }
+}
+
+fn refused_report(job: &Job, refused: &Refused) -> ErrorReport {
+    let name = job.metadata.name.as_deref().unwrap_or_default();
+    ErrorReport {
+        reason: "ReceiptRejected".to_owned(),
+        error: format!("Job {name} is complete, but its receipt does not count: {refused}"),
+    }
+}
+
+/// `Complete` or `Failed`, with the condition's message; everything else is interim.
+fn ended(job: &Job) -> Option<(bool, String)> {
+    let conditions = job.status.as_ref()?.conditions.as_ref()?;
+    conditions.iter().filter(|c| c.status == "True").find_map(|c| match c.type_.as_str() {
+        "Complete" => Some((true, String::new())),
+        "Failed" => Some((false, c.message.clone().unwrap_or_default())),
+        _ => None,
+    })
+}
+
+fn finished(job: &Job) -> Option<Timestamp> {
+    let conditions = job.status.as_ref()?.conditions.as_ref()?;
+    conditions
+        .iter()
+        .find(|c| c.status == "True" && (c.type_ == "Complete" || c.type_ == "Failed"))
+        .and_then(|c| c.last_transition_time.as_ref().map(|at| at.0))
+}
+
+fn terminated(pod: &Pod) -> Option<&ContainerStateTerminated> {
+    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+    statuses.iter().find(|s| s.name == names::CONTAINER)?.state.as_ref()?.terminated.as_ref()
+}
+
+/// Why a pod cannot start, if that is so: image, configuration, scheduling.
+pub fn why_stuck(pod: &Pod) -> Option<(Reason, String)> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let status = pod.status.as_ref()?;
+    let waiting = status
+        .container_statuses
+        .iter()
+        .flatten()
+        .find(|s| s.name == names::CONTAINER)
+        .and_then(|s| s.state.as_ref()?.waiting.as_ref().map(|w| (w, s.image.as_str())));
+    if let Some((waiting, image)) = waiting {
+        let told = waiting.message.as_deref().unwrap_or_default();
+        let reason = match waiting.reason.as_deref().unwrap_or_default() {
+            "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
+                let text = format!(
+                    "Pod {name} cannot start: image {image} cannot be pulled ({told}). Correct `image` in the \
+                     operator's configuration, or load the image onto the node."
+                );
+                return Some((Reason::ImagePullFailed, text));
+            }
+            "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => Reason::PodConfigError,
+            _ => return None,
+        };
+        return Some((reason, format!("Pod {name} cannot start: {told}.")));
+    }
+    let unscheduled =
+        status.conditions.iter().flatten().find(|c| {
+            c.type_ == "PodScheduled" && c.status == "False" && c.reason.as_deref() == Some("Unschedulable")
+        })?;
+    let told = unscheduled.message.as_deref().unwrap_or_default();
+    Some((Reason::PodUnschedulable, format!("Pod {name} cannot be scheduled: {told}.")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn attempt(condition: Option<(&str, &str)>, exit: i32, message: &str) -> Attempt {
+        let conditions = condition
+            .map(|(type_, message)| json!([{"type": "SuccessCriteriaMet", "status": "True"}, {"type": type_, "status": "True", "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"}]));
+        let job = json!({
+            "metadata": {"name": "j", "uid": "job-uid", "ownerReferences": [{"apiVersion": "v", "kind": "k", "name": "n", "uid": "owner"}]},
+            "status": {"conditions": conditions}
+        });
+        let pod = json!({
+            "metadata": {"name": "p", "ownerReferences": [{"apiVersion": "v", "kind": "k", "name": "n", "uid": "job-uid"}]},
+            "status": {"containerStatuses": [{"name": "rag", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"terminated": {"exitCode": exit, "message": message}}}]}
+        });
+        Attempt { job: serde_json::from_value(job).unwrap(), pods: vec![serde_json::from_value(pod).unwrap()] }
+    }
+
+    const CHECK: &str = r#"{"v":1,"run":"r","kind":"check","digest":"d","queries":3,"judgments":4}"#;
+
+    #[test]
+    fn a_receipt_counts_only_from_a_complete_job_and_this_run() {
+        let done = attempt(Some(("Complete", "")), 0, CHECK);
+        assert!(matches!(done.outcome("owner", "r"), Outcome::Done { body: Body::Check(_), .. }));
+        assert_eq!(done.outcome("other", "r"), Outcome::Foreign);
+        assert!(
+            matches!(done.outcome("owner", "s"), Outcome::Failed { error, .. } if error.reason == "ReceiptRejected")
+        );
+        assert_eq!(attempt(None, 0, CHECK).outcome("owner", "r"), Outcome::Running);
+        assert!(matches!(attempt(Some(("Failed", "")), 0, CHECK).outcome("owner", "r"), Outcome::Failed { .. }));
+        let twice = CHECK.replace("\"queries\":3", "\"queries\":3,\"queries\":9");
+        assert!(matches!(attempt(Some(("Complete", "")), 0, &twice).outcome("owner", "r"), Outcome::Failed { .. }));
+        let cut = &CHECK[..40];
+        assert!(matches!(attempt(Some(("Complete", "")), 0, cut).outcome("owner", "r"), Outcome::Failed { .. }));
+    }
+
+    #[test]
+    fn an_error_receipt_is_told_in_its_own_words() {
+        let text = r#"{"v":1,"run":"r","kind":"error","reason":"ShrinkGuard","error":"8 documents, 10 before"}"#;
+        let Outcome::Failed { error, invalid, .. } = attempt(Some(("Failed", "x")), 42, text).outcome("owner", "r")
+        else {
+            panic!("expected a failure");
+        };
+        assert!(invalid);
+        assert_eq!((error.reason.as_str(), error.error.as_str()), ("ShrinkGuard", "8 documents, 10 before"));
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_pulled_is_named() {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "p"},
+            "status": {"containerStatuses": [{"name": "rag", "image": "nowhere/rag:9", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"waiting": {"reason": "ImagePullBackOff", "message": "back-off"}}}]}
+        }))
+        .unwrap();
+        let (reason, text) = why_stuck(&pod).unwrap();
+        assert_eq!(reason, Reason::ImagePullFailed);
+        assert!(text.contains("nowhere/rag:9"), "{text}");
+    }
+}

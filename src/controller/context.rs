@@ -1,0 +1,88 @@
+//! What every controller shares: client, configuration, metrics, events, backoff.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use tokio::sync::mpsc;
+
+use super::backoff;
+use super::config::Config;
+use super::event::{Note, cut};
+use super::metrics::Metrics;
+use super::signals::Signals;
+use crate::api::names;
+
+/// Shared by all controllers.
+pub struct Context {
+    /// For reads of one pass and for writes: no retries of its own, short time limits.
+    pub client: Client,
+    pub config: Config,
+    pub metrics: Metrics,
+    pub events: Events,
+    pub failures: Failures,
+    pub signals: Signals,
+}
+
+/// Failures in a row of each object: the delay grows per object.
+#[derive(Default)]
+pub struct Failures(Mutex<HashMap<String, u32>>);
+
+impl Failures {
+    /// Counts one more and says how long to wait.
+    pub fn next_delay(&self, key: &str) -> Duration {
+        let mut map = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let count = map.entry(key.to_owned()).or_insert(0);
+        *count = count.saturating_add(1);
+        backoff::delay(*count, jitter(key, *count))
+    }
+
+    pub fn reset(&self, key: &str) {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(key);
+    }
+}
+
+/// Spreads objects without a random generator: the same object and count always wait equally long.
+fn jitter(key: &str, count: u32) -> f64 {
+    let sum = key.bytes().fold(u64::from(count), |sum, b| sum.wrapping_mul(31).wrapping_add(u64::from(b)));
+    f64::from(u32::try_from(sum % 1_000).unwrap_or(0)) / 1_000.0
+}
+
+/// A bounded queue of events: a slow or broken API never delays a pass, an event too many is dropped.
+pub struct Events(mpsc::Sender<(ObjectReference, Note)>);
+
+impl Events {
+    const QUEUE: usize = 256;
+
+    /// Starts the sender task.
+    pub fn start(client: Client) -> Self {
+        let (sender, mut receiver) = mpsc::channel::<(ObjectReference, Note)>(Self::QUEUE);
+        tokio::spawn(async move {
+            let reporter = Reporter { controller: names::MANAGER.to_owned(), instance: None };
+            let recorder = Recorder::new(client, reporter);
+            while let Some((object, note)) = receiver.recv().await {
+                let event = Event {
+                    type_: if note.warning { EventType::Warning } else { EventType::Normal },
+                    reason: note.reason.clone(),
+                    note: Some(cut(&note.text)),
+                    action: note.reason,
+                    secondary: None,
+                };
+                let sent = tokio::time::timeout(Duration::from_secs(5), recorder.publish(&event, &object)).await;
+                if let Ok(Err(error)) = sent {
+                    tracing::debug!(%error, "an event was not accepted");
+                }
+            }
+        });
+        Self(sender)
+    }
+
+    pub fn send(&self, object: ObjectReference, note: Note) {
+        if self.0.try_send((object, note)).is_err() {
+            tracing::debug!("the event queue is full; an event was dropped");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What a pass decided: plain data, carried out by `apply.rs` and by nothing else.
+//!
+//! Why: planners stay pure and total, so that hundreds of situations are tables in a test. Invariant: status
+//! is written before any action; every action carries its precondition.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::event::Note;
+use crate::api::Reason;
+
+/// The outcome of a pass.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan<S> {
+    pub status: S,
+    pub actions: Vec<Action>,
+    pub events: Vec<Note>,
+    /// When to look again without a change; `None` waits for a change.
+    pub requeue: Option<Duration>,
+    /// Set in the pass that takes traffic away from a revision: its own time is measured.
+    pub rollback: Option<Reason>,
+}
+
+impl<S> Plan<S> {
+    /// A status and nothing to do.
+    pub fn of(status: S) -> Self {
+        Self { status, actions: Vec::new(), events: Vec::new(), requeue: None, rollback: None }
+    }
+
+    /// Looks again after `delay`, or earlier if that was already asked for.
+    pub fn look_again(&mut self, delay: Duration) {
+        self.requeue = Some(self.requeue.map_or(delay, |before| before.min(delay)));
+    }
+}
+
+/// Kinds of objects that we make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ChildKind {
+    Job,
+    Deployment,
+    Service,
+    ControllerRevision,
+    HttpRoute,
+}
+
+/// A write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Create what is absent. An object of that name that is ours counts as done.
+    Create { kind: ChildKind, name: String, body: Value },
+    /// Server-side apply of the complete intent; the planner saw that the object is absent or ours.
+    Apply { kind: ChildKind, name: String, body: Value },
+    /// Write the whole object; `body` carries the resourceVersion that was read.
+    Replace { kind: ChildKind, name: String, body: Value },
+    /// Delete the object with this UID, and no other of the same name.
+    Delete { kind: ChildKind, name: String, uid: String },
+    /// Let a finished Job go after this time; its result is in status by then.
+    ExpireJob { name: String, seconds: i64 },
+    /// Put our finalizer on the object itself, or take it off.
+    Finalizer { present: bool },
+}
+
+/// Whether `live` holds everything that `wanted` says; what the server added does not matter.
+///
+/// Why not a digest: an edit by hand must be seen too.
+pub fn covers(live: &Value, wanted: &Value) -> bool {
+    match (live, wanted) {
+        (Value::Object(live), Value::Object(wanted)) => {
+            wanted.iter().all(|(key, value)| live.get(key).map_or(is_empty(value), |found| covers(found, value)))
+        }
+        (Value::Array(live), Value::Array(wanted)) => {
+            live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| covers(live, wanted))
+        }
+        (Value::String(live), Value::String(wanted)) => live == wanted || same_quantity(live, wanted),
+        (live, wanted) => live == wanted,
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(map) => map.values().all(is_empty),
+        Value::Array(list) => list.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+/// The server writes quantities in a form of its own: `0.5` comes back as `500m`.
+fn same_quantity(a: &str, b: &str) -> bool {
+    matches!((quantity(a), quantity(b)), (Some(a), Some(b)) if (a - b).abs() <= 1e-9 * a.abs().max(b.abs()))
+}
+
+fn quantity(text: &str) -> Option<f64> {
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(split)?;
+    let factor = match unit {
+        "" => 1.0,
+        "m" => 1e-3,
+        "k" => 1e3,
+        "M" => 1e6,
+        "G" => 1e9,
+        "T" => 1e12,
+        "Ki" => 1024.0,
+        "Mi" => 1024.0 * 1024.0,
+        "Gi" => 1024.0 * 1024.0 * 1024.0,
+        "Ti" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+        _ => return None,
+    };
+    number.parse::<f64>().ok().map(|n| n * factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn additions_of_the_server_do_not_matter_but_edits_do() {
+        let wanted = json!({"spec": {"replicas": 2, "list": [{"name": "a"}], "empty": {}, "cpu": "0.5"}});
+        let live = json!({"spec": {"replicas": 2, "list": [{"name": "a", "x": 1}], "cpu": "500m"}, "status": {}});
+        assert!(covers(&live, &wanted));
+        let scaled = json!({"spec": {"replicas": 0, "list": [{"name": "a"}], "cpu": "500m"}});
+        assert!(!covers(&scaled, &wanted));
+        let longer = json!({"spec": {"replicas": 2, "list": [{"name": "a"}, {"name": "b"}], "cpu": "500m"}});
+        assert!(!covers(&longer, &wanted));
+    }
+}

@@ -1,0 +1,189 @@
+//! One pass for one object: observe → plan → apply, with a time limit, a panic guard and backoff.
+//!
+//! Why generic: the four controllers differ in what they observe and plan, not in how a pass runs.
+//! Invariants: a poison object never ends the process and never stops the others; an error never changes
+//! conditions; a pass that plans no change writes nothing.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use jiff::Timestamp;
+use kube::core::object::HasStatus;
+use kube::core::{ApiResource, DeserializeGuard};
+use kube::runtime::controller::Action as Requeue;
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::apply::{self, Conditioned};
+use super::condition::{self, State};
+use super::context::Context;
+use super::error::{Class, Error};
+use super::plan::Plan;
+use crate::api::{Reason, names};
+
+/// Longest pass: beyond it something hangs.
+const PASS_LIMIT: Duration = Duration::from_secs(60);
+
+/// One of the four controllers.
+pub trait Controlled: 'static {
+    /// Word in metrics and logs.
+    const WORD: &'static str;
+    type Object: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + HasStatus<Status = Self::Status>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static;
+    type Status: PartialEq + Clone + Default + Conditioned + Send + Sync;
+    type Observed: Send + Sync;
+
+    /// Reads all that the plan needs. `None`: the object is gone.
+    fn observe(
+        ctx: &Context,
+        object: Arc<Self::Object>,
+    ) -> impl Future<Output = Result<Option<(Self::Object, Self::Observed)>, Error>> + Send;
+
+    /// Decides; pure and total.
+    fn plan(object: &Self::Object, observed: &Self::Observed) -> Plan<Self::Status>;
+}
+
+/// Runs one pass and says when to come back; never fails, so that kube's own error policy has nothing to do.
+pub async fn pass<C: Controlled>(object: Arc<DeserializeGuard<C::Object>>, ctx: Arc<Context>) -> Requeue {
+    let key = key::<C>(object.meta());
+    let started = Instant::now();
+    let guarded = AssertUnwindSafe(tokio::time::timeout(PASS_LIMIT, one::<C>(&object, &ctx))).catch_unwind();
+    let (result, requeue) = match guarded.await {
+        Ok(Ok(Ok(requeue))) => {
+            ctx.failures.reset(&key);
+            ("success", requeue)
+        }
+        Ok(Ok(Err(error))) => ("error", failed(&ctx, C::WORD, &key, &error)),
+        Ok(Err(_)) => {
+            tracing::error!(object = key, "a pass took longer than {} s and was ended", PASS_LIMIT.as_secs());
+            ctx.metrics.error(C::WORD);
+            ("error", Requeue::requeue(ctx.failures.next_delay(&key)))
+        }
+        Err(panic) => {
+            let text = panic_text(panic.as_ref());
+            tracing::error!(object = key, panic = text, "a pass panicked; other objects go on");
+            ctx.metrics.panic(C::WORD);
+            let message = "The operator met an internal error at this object (see its log). Nothing that serves was \
+                           touched. It tries again in 5 minutes; please report the log line.";
+            let told = tell::<C>(object.meta(), &ctx, Reason::InternalError, message).await;
+            if let Err(error) = told {
+                tracing::warn!(object = key, %error, "cannot write the status");
+            }
+            ("panic", Requeue::requeue(Duration::from_secs(300)))
+        }
+    };
+    ctx.metrics.pass(C::WORD, result, started.elapsed().as_secs_f64());
+    requeue
+}
+
+async fn one<C: Controlled>(guard: &DeserializeGuard<C::Object>, ctx: &Context) -> Result<Requeue, Error> {
+    let object = match &guard.0 {
+        Ok(object) => Arc::new(object.clone()),
+        Err(invalid) => {
+            ctx.metrics.invalid(C::WORD);
+            let message = format!(
+                "This object cannot be read: {}. Nothing that serves was touched. Correct the field, or delete the \
+                 object and apply it again.",
+                invalid.error
+            );
+            tell::<C>(&invalid.metadata, ctx, Reason::InvalidObject, &message).await?;
+            return Ok(Requeue::await_change());
+        }
+    };
+    let Some((live, observed)) = C::observe(ctx, object).await? else { return Ok(Requeue::await_change()) };
+    let seen = Instant::now();
+    let plan = C::plan(&live, &observed);
+    let (requeue, rollback) = (plan.requeue, plan.rollback);
+    apply::carry_out(ctx, &live, plan).await?;
+    if let Some(reason) = rollback {
+        let own = seen.elapsed();
+        ctx.metrics.rollback(reason.as_str(), own.as_secs_f64());
+        tracing::info!(
+            object = key::<C>(live.meta()),
+            reason = reason.as_str(),
+            own_ms = own.as_secs_f64() * 1_000.0,
+            "traffic taken away: from the end of the observation to the route written"
+        );
+    }
+    Ok(requeue.map_or_else(Requeue::await_change, Requeue::requeue))
+}
+
+/// Writes a Stalled state without reading the object's spec or status.
+async fn tell<C: Controlled>(
+    meta: &kube::core::ObjectMeta,
+    ctx: &Context,
+    reason: Reason,
+    message: &str,
+) -> Result<(), Error> {
+    let generation = meta.generation.unwrap_or(0);
+    let conditions = condition::derive(&[], &State::stalled(reason, message), &[], generation, Timestamp::now());
+    let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+    let resource = ApiResource::erase::<C::Object>(&());
+    if super::read::told_already(ctx, &resource, namespace, name, reason, message).await? {
+        return Ok(());
+    }
+    apply::report_undecodable(ctx, &resource, namespace, name, &conditions, generation).await
+}
+
+fn failed(ctx: &Context, word: &'static str, key: &str, error: &Error) -> Requeue {
+    match error.class() {
+        // Somebody wrote between our read and our write: read again.
+        Class::Conflict => Requeue::requeue(Duration::from_secs(1)),
+        Class::Transient => {
+            ctx.metrics.error(word);
+            let delay = ctx.failures.next_delay(key);
+            tracing::warn!(object = key, %error, retry_seconds = delay.as_secs(), "a pass failed");
+            Requeue::requeue(delay)
+        }
+        Class::Forbidden => {
+            ctx.metrics.error(word);
+            let delay = ctx.failures.next_delay(key);
+            tracing::warn!(object = key, %error, "the operator's role lacks a right; compare it with dev/install");
+            Requeue::requeue(delay)
+        }
+        Class::Bug => {
+            ctx.metrics.error(word);
+            tracing::error!(object = key, %error, "a bug; please report this line");
+            Requeue::requeue(Duration::from_secs(300))
+        }
+    }
+}
+
+fn key<C: Controlled>(meta: &kube::core::ObjectMeta) -> String {
+    let name = meta.name.as_deref().unwrap_or_default();
+    format!("{}/{}/{name}", C::WORD, meta.namespace.as_deref().unwrap_or_default())
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|s| (*s).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no text".to_owned())
+}
+
+/// The reference that children carry: ours as controller, in the same namespace.
+pub fn owner<K: Resource<DynamicType = ()>>(
+    object: &K,
+) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference {
+    k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference {
+        api_version: format!("{}/{}", names::GROUP, names::VERSION),
+        kind: K::kind(&()).into_owned(),
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}

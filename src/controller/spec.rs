@@ -1,0 +1,98 @@
+//! Parts of specs as checked values: parsed once at the head of a plan, total afterwards.
+//!
+//! Why again, when CEL states the same rules: stored objects may predate a rule.
+
+use std::time::Duration;
+
+use crate::api::DataFrom;
+
+/// A field that breaks a rule: which, what was found, what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}` {problem}")]
+pub struct Invalid {
+    pub field: String,
+    pub problem: String,
+}
+
+impl Invalid {
+    pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { field: field.into(), problem: problem.into() }
+    }
+}
+
+/// A Go-style duration between two bounds.
+pub fn duration(field: &str, text: &str, least: Duration, most: Duration) -> Result<Duration, Invalid> {
+    let parsed: kube::core::Duration = text.parse().map_err(|_| {
+        Invalid::new(
+            field,
+            format!("is `{text}`, which is no duration; write a number and a unit, such as `30s`, `10m` or `2h`"),
+        )
+    })?;
+    let duration = Duration::from(parsed);
+    if parsed.is_negative() || duration < least || duration > most {
+        return Err(Invalid::new(
+            field,
+            format!("is `{text}`; it must be between {} and {}", words(least), words(most)),
+        ));
+    }
+    Ok(duration)
+}
+
+/// A duration in words for people.
+pub fn words(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 3600, seconds % 3600 / 60, seconds % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, 0) => format!("{m} min"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, 0, 0) => format!("{h} h"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}
+
+/// Exactly one of configMap and volume, with a path that stays below its root.
+pub fn data_from(field: &str, from: &DataFrom) -> Result<(), Invalid> {
+    match (&from.config_map, &from.volume) {
+        (Some(_), None) => Ok(()),
+        (None, Some(volume)) => below_root(&format!("{field}.volume.path"), &volume.path),
+        (Some(_), Some(_)) | (None, None) => {
+            Err(Invalid::new(field, "must hold exactly one of `configMap` and `volume`"))
+        }
+    }
+}
+
+/// A relative path without `..`.
+pub fn below_root(field: &str, path: &str) -> Result<(), Invalid> {
+    let leaves = path.starts_with('/') || path.split('/').any(|part| part == "..");
+    if leaves {
+        return Err(Invalid::new(field, format!("is `{path}`; write a relative path without `..`")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_say_what_is_wrong() {
+        let least = Duration::from_secs(1);
+        let most = Duration::from_secs(3600);
+        assert_eq!(duration("f", "1m30s", least, most).unwrap(), Duration::from_secs(90));
+        for (text, word) in
+            [("soon", "no duration"), ("2h", "between 1 s and 1 h"), ("0s", "between"), ("-1m", "between")]
+        {
+            let error = duration("spec.x", text, least, most).unwrap_err().to_string();
+            assert!(error.contains(word) && error.contains("spec.x") && error.contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn paths_stay_below_their_root() {
+        assert!(below_root("f", "a/b.jsonl").is_ok());
+        assert!(below_root("f", "").is_ok());
+        for path in ["/etc", "../x", "a/../../b"] {
+            assert!(below_root("f", path).is_err(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Bounds and tests of a paired difference, and how many queries they need.
+//!
+//! Conventions: d = candidate - baseline of one query; a margin is above 0; alpha is one-sided.
+//!
+//! Invariants: draws come from PCG64 (XSL RR 128/64, `rand_pcg` 0.9) with the seed given; the order of the
+//! differences does not matter to the test; functions are total, what cannot be computed is `None`.
+
+use rand_core::RngCore;
+use rand_pcg::Pcg64;
+use sha2::{Digest, Sha256};
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
+
+/// Drawn sign patterns of the sign-flip test.
+const DRAWS: u32 = 10_000;
+/// Up to here every sign pattern is looked at instead.
+const EXACT_UP_TO: usize = 20;
+/// Power for which needed queries are computed.
+const POWER: f64 = 0.8;
+/// Largest credible drop of one query: metrics lie in [0, 1].
+const LARGEST_DROP: f64 = 1.0;
+/// Differences closer to 0 than this are rounding of equal lists.
+const ZERO: f64 = 1e-12;
+
+/// What the differences of one metric look like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    pub n: usize,
+    pub mean: f64,
+    /// Sample standard deviation; `None` below two differences.
+    pub sd: Option<f64>,
+    /// One-sided lower and upper bound of the true mean.
+    pub bounds: Option<(f64, f64)>,
+    /// Differences that are not 0.
+    pub nonzero: usize,
+    /// Smallest difference.
+    pub min: f64,
+}
+
+/// Describes differences; `None` if there are none.
+pub fn spread(differences: &[f64], alpha: f64) -> Option<Spread> {
+    let min = differences.iter().copied().min_by(f64::total_cmp)?;
+    let n = count(differences.len());
+    let mean = differences.iter().sum::<f64>() / n;
+    let sd = (differences.len() > 1)
+        .then(|| (differences.iter().map(|d| (d - mean) * (d - mean)).sum::<f64>() / (n - 1.0)).sqrt());
+    let bounds = sd.zip(t_quantile(1.0 - alpha, n - 1.0)).map(|(sd, t)| {
+        let half = t * sd / n.sqrt();
+        (mean - half, mean + half)
+    });
+    let nonzero = differences.iter().filter(|d| d.abs() > ZERO).count();
+    Some(Spread { n: differences.len(), mean, sd, bounds, nonzero, min })
+}
+
+/// Quantile of Student's t.
+pub fn t_quantile(p: f64, degrees: f64) -> Option<f64> {
+    let inside = p > 0.0 && p < 1.0;
+    StudentsT::new(0.0, 1.0, degrees).ok().filter(|_| inside).map(|t| t.inverse_cdf(p))
+}
+
+fn z_quantile(p: f64) -> Option<f64> {
+    let inside = p > 0.0 && p < 1.0;
+    Normal::new(0.0, 1.0).ok().filter(|_| inside).map(|z| z.inverse_cdf(p))
+}
+
+/// A seed from the digest of a run's inputs and a label: equal inputs draw equal signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seed {
+    state: u128,
+    stream: u128,
+}
+
+impl Seed {
+    pub fn of(inputs: &str, label: &str) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(inputs);
+        hash.update([0]);
+        hash.update(label);
+        let digest: [u8; 32] = hash.finalize().into();
+        let (mut state, mut stream) = ([0; 16], [0; 16]);
+        for (to, from) in state.iter_mut().chain(stream.iter_mut()).zip(digest) {
+            *to = from;
+        }
+        Self { state: u128::from_be_bytes(state), stream: u128::from_be_bytes(stream) }
+    }
+
+    fn generator(self) -> Pcg64 {
+        Pcg64::new(self.state, self.stream)
+    }
+}
+
+/// p of the hypothesis "the candidate is worse by the margin or more": how often random signs give a sum of
+/// d + margin at least as large as the observed one. All sign patterns up to 20 queries, 10,000 drawn beyond.
+pub fn sign_flip_p(differences: &[f64], margin: f64, seed: Seed) -> Option<f64> {
+    if differences.is_empty() || !margin.is_finite() || differences.iter().any(|d| !d.is_finite()) {
+        return None;
+    }
+    let mut shifted: Vec<f64> = differences.iter().map(|d| d + margin).collect();
+    shifted.sort_unstable_by(f64::total_cmp);
+    // Sums that differ by rounding alone count as reached, which can only raise p.
+    let slack = 1e-12 * shifted.iter().map(|x| x.abs()).sum::<f64>();
+    let observed = shifted.iter().sum::<f64>() - slack;
+    Some(if shifted.len() <= EXACT_UP_TO { exact_p(&shifted, observed) } else { drawn_p(&shifted, observed, seed) })
+}
+
+fn exact_p(shifted: &[f64], observed: f64) -> f64 {
+    let (low, high) = shifted.split_at(shifted.len() / 2);
+    let (low, high) = (signed_sums(low), signed_sums(high));
+    let reached: usize = high.iter().map(|h| low.iter().filter(|l| *l + h >= observed).count()).sum();
+    count(reached) / (count(low.len()) * count(high.len()))
+}
+
+fn signed_sums(values: &[f64]) -> Vec<f64> {
+    values.iter().fold(vec![0.0], |sums, x| sums.iter().flat_map(|s| [s + x, s - x]).collect())
+}
+
+fn drawn_p(shifted: &[f64], observed: f64, seed: Seed) -> f64 {
+    // Equal values (ties: most queries answer alike) need only the number of their plus signs.
+    let groups: Vec<(f64, u32)> =
+        shifted.chunk_by(|a, b| a == b).filter_map(|g| Some((*g.first()?, u32::try_from(g.len()).ok()?))).collect();
+    let mut signs = Signs { generator: seed.generator(), bits: 0, left: 0 };
+    let mut reached = 0_u32;
+    for _ in 0..DRAWS {
+        let sum: f64 =
+            groups.iter().map(|(x, size)| x * (2.0 * f64::from(signs.plus_of(*size)) - f64::from(*size))).sum();
+        reached = reached.saturating_add(u32::from(sum >= observed));
+    }
+    (1.0 + f64::from(reached)) / (1.0 + f64::from(DRAWS))
+}
+
+/// A stream of fair signs.
+struct Signs {
+    generator: Pcg64,
+    bits: u64,
+    left: u32,
+}
+
+impl Signs {
+    /// How many of the next `size` signs are plus.
+    fn plus_of(&mut self, size: u32) -> u32 {
+        let (mut wanted, mut plus) = (size, 0_u32);
+        while wanted > 0 {
+            if self.left == 0 {
+                self.bits = self.generator.next_u64();
+                self.left = u64::BITS;
+            }
+            let take = wanted.min(self.left);
+            let mask = u64::MAX.checked_shr(u64::BITS.saturating_sub(take)).unwrap_or(0);
+            plus = plus.saturating_add((self.bits & mask).count_ones());
+            self.bits = self.bits.checked_shr(take).unwrap_or(0);
+            self.left = self.left.saturating_sub(take);
+            wanted = wanted.saturating_sub(take);
+        }
+        plus
+    }
+}
+
+/// Fewest queries with which a margin can be passed: with fewer, a fault of exactly the forbidden size could
+/// have been missed whole with a probability above alpha.
+pub fn floor_queries(margin: f64, alpha: f64) -> Option<u64> {
+    if !(margin > 0.0 && alpha > 0.0 && alpha < 1.0) {
+        return None;
+    }
+    if margin >= LARGEST_DROP {
+        return Some(1);
+    }
+    whole(alpha.ln() / (1.0 - margin / LARGEST_DROP).ln())
+}
+
+/// Queries that decide with a power of .8 if the true difference is `difference`.
+pub fn power_queries(sd: f64, margin: f64, difference: f64, alpha: f64) -> Option<u64> {
+    let room = margin + difference;
+    if !(room > 0.0 && sd >= 0.0) {
+        return None;
+    }
+    let z = z_quantile(1.0 - alpha)? + z_quantile(POWER)?;
+    whole((z * sd / room).powi(2))
+}
+
+/// The smallest margin that `n` queries could have passed, given the lower bound found, if any.
+pub fn certifiable_margin(n: u64, alpha: f64, lower: Option<f64>) -> f64 {
+    if n == 0 {
+        return LARGEST_DROP;
+    }
+    let at_best = LARGEST_DROP * (1.0 - alpha.powf(1.0 / n as f64));
+    lower.map_or(at_best, |l| at_best.max(-l))
+}
+
+/// Rounded up; `None` for what is no count. The allowance keeps 59.000000000001 from becoming 60.
+fn whole(x: f64) -> Option<u64> {
+    let up = (x - 1e-9).ceil().max(1.0);
+    (up.is_finite() && up < 1e15).then_some(up as u64)
+}
+
+fn count(n: usize) -> f64 {
+    n as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand_core::RngCore as _;
+
+    use super::*;
+
+    const SEED: Seed = Seed { state: 7, stream: 1 };
+
+    fn close(found: f64, expected: f64, within: f64) {
+        assert!((found - expected).abs() <= within, "{found}, expected {expected}");
+    }
+
+    #[test]
+    fn quantiles_equal_the_table() {
+        let table =
+            [(10, 1.833_113), (20, 1.729_133), (60, 1.671_093), (149, 1.655_215), (200, 1.652_547), (300, 1.649_966)];
+        for (n, t) in table {
+            close(t_quantile(0.95, f64::from(n) - 1.0).unwrap(), t, 1e-6);
+        }
+        assert_eq!(t_quantile(0.95, 0.0), None);
+    }
+
+    #[test]
+    fn the_floor_equals_the_table() {
+        for (margin, queries) in [(0.02, 149), (0.03, 99), (0.05, 59), (0.10, 29), (1.0, 1)] {
+            assert_eq!(floor_queries(margin, 0.05), Some(queries), "{margin}");
+        }
+        assert_eq!(floor_queries(0.0, 0.05), None);
+        assert_eq!(floor_queries(f64::NAN, 0.05), None);
+    }
+
+    #[test]
+    fn needed_queries_equal_the_table() {
+        for (sd, queries) in [(0.05, 39), (0.10, 155), (0.15, 348), (0.25, 967)] {
+            assert_eq!(power_queries(sd, 0.02, 0.0, 0.05), Some(queries), "{sd}");
+        }
+        assert_eq!(power_queries(0.128, 0.02, 0.0, 0.05), Some(254));
+        assert_eq!(power_queries(0.1, 0.02, -0.02, 0.05), None);
+    }
+
+    #[test]
+    fn sixty_queries_certify_a_margin_of_049_at_best() {
+        close(certifiable_margin(60, 0.05, None), 0.0487, 5e-5);
+        close(certifiable_margin(60, 0.05, Some(0.0)), 0.0487, 5e-5);
+        close(certifiable_margin(60, 0.05, Some(-0.1)), 0.1, 1e-12);
+        close(certifiable_margin(0, 0.05, None), 1.0, 0.0);
+    }
+
+    #[test]
+    fn bounds_of_three_lost_queries_in_two_hundred() {
+        let mut d = vec![0.0; 200];
+        d[..3].fill(-0.5);
+        let s = spread(&d, 0.05).unwrap();
+        close(s.mean, -0.0075, 1e-12);
+        close(s.bounds.unwrap().0, -0.0146, 5e-5);
+        assert_eq!((s.n, s.nonzero, s.min), (200, 3, -0.5));
+        assert_eq!(spread(&[], 0.05), None);
+        let one = spread(&[0.25], 0.05).unwrap();
+        assert_eq!((one.sd, one.bounds), (None, None));
+    }
+
+    #[test]
+    fn small_samples_look_at_every_sign_pattern() {
+        // x = d + margin = (1, 2, 3): only one of the 8 patterns reaches 6, two reach 4.
+        assert_eq!(sign_flip_p(&[0.0, 1.0, 2.0], 1.0, SEED), Some(1.0 / 8.0));
+        assert_eq!(sign_flip_p(&[-2.0, 1.0, 2.0], 1.0, SEED), Some(2.0 / 8.0));
+        assert_eq!(sign_flip_p(&[0.0; 20], 0.1, SEED), Some(1.0 / f64::from(1 << 20)));
+        // Nothing but zeros: every pattern ties with what was observed.
+        assert_eq!(sign_flip_p(&[-0.5; 10], 0.5, SEED), Some(1.0));
+        assert_eq!(sign_flip_p(&[], 0.5, SEED), None);
+        assert_eq!(sign_flip_p(&[f64::NAN], 0.5, SEED), None);
+    }
+
+    #[test]
+    fn sums_that_differ_by_rounding_alone_count_as_equal() {
+        // .1 + .2 and .3 are not the same bits; two of the 8 patterns tie with the observed sum of 0, three exceed it.
+        let p = sign_flip_p(&[0.1, 0.2, -0.3], 0.0, SEED).unwrap();
+        close(p, 5.0 / 8.0, 1e-12);
+    }
+
+    #[test]
+    fn drawn_and_exact_tests_agree() {
+        let d: Vec<f64> = (0..20_i32).map(|i| f64::from(i % 7) * 0.05 - 0.12).collect();
+        let mut sorted: Vec<f64> = d.iter().map(|x| x + 0.02).collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let observed = sorted.iter().sum::<f64>() - 1e-12;
+        let (exact, drawn) = (exact_p(&sorted, observed), drawn_p(&sorted, observed, SEED));
+        // Three standard errors of 10,000 draws.
+        close(drawn, exact, 3.0 * (exact * (1.0 - exact) / 10_000.0).sqrt() + 1e-4);
+    }
+
+    #[test]
+    fn signs_are_fair_whatever_the_size_of_the_groups() {
+        let mut signs = Signs { generator: SEED.generator(), bits: 0, left: 0 };
+        let (mut plus, mut all) = (0_u32, 0_u32);
+        for size in (1..=200_u32).cycle().take(4000) {
+            let found = signs.plus_of(size);
+            assert!(found <= size);
+            plus += found;
+            all += size;
+        }
+        let (plus, all) = (f64::from(plus), f64::from(all));
+        close(plus / all, 0.5, 4.0 * 0.5 / all.sqrt());
+    }
+
+    #[test]
+    fn a_seed_depends_on_inputs_and_label() {
+        assert_eq!(Seed::of("a", "b"), Seed::of("a", "b"));
+        assert_ne!(Seed::of("a", "b"), Seed::of("ab", ""));
+        let d: Vec<f64> = (0..50_i32).map(|i| f64::from(i % 5) * 0.1 - 0.2).collect();
+        let p = |seed| sign_flip_p(&d, 0.02, seed).unwrap();
+        assert_eq!(p(Seed::of("a", "ndcg@10")).to_bits(), p(Seed::of("a", "ndcg@10")).to_bits());
+        assert_ne!(p(Seed::of("a", "ndcg@10")).to_bits(), p(Seed::of("b", "ndcg@10")).to_bits());
+    }
+
+    #[test]
+    fn the_level_of_the_bounds_is_that_of_the_table() {
+        // True mean exactly -margin, sd .10, n = 100: measured .055; 2,000 repetitions, four standard errors.
+        let mut generator = Seed::of("level", "").generator();
+        let mut uniform = || (generator.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
+        let repetitions = 2000;
+        let passed = (0..repetitions)
+            .filter(|_| {
+                let d: Vec<f64> =
+                    (0..100).map(|_| ((0..12).map(|_| uniform()).sum::<f64>() - 6.0) * 0.1 - 0.02).collect();
+                spread(&d, 0.05).and_then(|s| s.bounds).is_some_and(|(lower, _)| lower >= -0.02)
+            })
+            .count();
+        let share = passed as f64 / f64::from(repetitions);
+        assert!((0.03..0.07).contains(&share), "{share}");
+    }
+
+    proptest! {
+        #[test]
+        fn the_test_does_not_depend_on_the_order(
+            d in prop::collection::vec(-1.0..1.0_f64, 1..60), margin in 0.001..0.5_f64, turn in 0_usize..60,
+        ) {
+            let mut turned = d.clone();
+            turned.rotate_left(turn % d.len());
+            turned.reverse();
+            let (a, b) = (sign_flip_p(&d, margin, SEED).unwrap(), sign_flip_p(&turned, margin, SEED).unwrap());
+            prop_assert_eq!(a.to_bits(), b.to_bits());
+            prop_assert!(a > 0.0 && a <= 1.0);
+        }
+
+        #[test]
+        fn a_wider_margin_never_raises_p(
+            d in prop::collection::vec(-1.0..1.0_f64, 1..14), margin in 0.001..0.5_f64, more in 0.0..0.5_f64,
+        ) {
+            // Exact only: both sides see the same sign patterns.
+            let (a, b) = (sign_flip_p(&d, margin, SEED).unwrap(), sign_flip_p(&d, margin + more, SEED).unwrap());
+            prop_assert!(b <= a + 1e-9, "{} then {}", a, b);
+        }
+    }
+}
