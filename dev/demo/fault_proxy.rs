@@ -90,9 +90,9 @@ async fn pass(State(proxy): State<Proxy>, method: Method, uri: Uri, headers: Hea
         Fault::Delay { milliseconds } => tokio::time::sleep(Duration::from_millis(milliseconds)).await,
     }
     match forward(&proxy, method, &uri, &headers, body).await {
-        Ok((status, kind, body)) => {
+        Ok((status, headers, body)) => {
             let body = if fault == Fault::Wrong { wrong(&body).unwrap_or(body) } else { body };
-            (status, [(header::CONTENT_TYPE, kind)], body).into_response()
+            (status, headers, body).into_response()
         }
         Err(error) => (StatusCode::BAD_GATEWAY, format!("the encoder behind the fault proxy: {error}")).into_response(),
     }
@@ -104,17 +104,21 @@ async fn forward(
     uri: &Uri,
     headers: &HeaderMap,
     body: Bytes,
-) -> Result<(StatusCode, String, Bytes)> {
+) -> Result<(StatusCode, HeaderMap, Bytes)> {
     let path = uri.path_and_query().map_or("/", |p| p.as_str());
-    let mut request = proxy.http.request(method, format!("{}{path}", proxy.upstream)).body(body);
-    if let Some(kind) = headers.get(header::CONTENT_TYPE) {
-        request = request.header(header::CONTENT_TYPE, kind);
+    let request = proxy.http.request(method, format!("{}{path}", proxy.upstream));
+    let response = request.headers(passed_on(headers)).body(body).send().await?;
+    let (status, headers) = (response.status(), passed_on(response.headers()));
+    Ok((status, headers, response.bytes().await?))
+}
+
+/// All headers but those that belong to one connection or one body.
+fn passed_on(headers: &HeaderMap) -> HeaderMap {
+    let mut passed = headers.clone();
+    for name in [header::HOST, header::CONNECTION, header::TRANSFER_ENCODING, header::CONTENT_LENGTH] {
+        passed.remove(name);
     }
-    let response = request.send().await?;
-    let status = response.status();
-    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
-    let kind = kind.unwrap_or("application/octet-stream").to_owned();
-    Ok((status, kind, response.bytes().await?))
+    passed
 }
 
 /// The same answer with every vector reversed; `None` when it holds no vectors.

@@ -16,7 +16,12 @@ use jiff::Timestamp;
 use demo::cluster::{Cluster, Programs};
 use demo::install;
 use demo::load::{Tally, in_words};
-use demo::story::{FirstRelease, Promotion, RATE, Rejection, Restart, Rollback, STEPS, Story};
+use demo::story::change::Promotion;
+use demo::story::first::FirstRelease;
+use demo::story::reject::Rejection;
+use demo::story::restart::Restart;
+use demo::story::rollback::Rollback;
+use demo::story::{RATE, STEPS, Story};
 use rag_operator::api::gate::GateRun;
 
 /// Namespace of the demo, as in examples/handbook.

@@ -52,7 +52,7 @@ pub struct Trace {
 }
 
 /// A place in the record.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Mark {
     routes: usize,
     statuses: usize,

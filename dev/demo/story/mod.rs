@@ -2,11 +2,11 @@
 //!
 //! Invariants: a step that returns facts has checked them; the demo only prints, the tests only call.
 
-mod change;
-mod first;
-mod reject;
-mod restart;
-mod rollback;
+pub mod change;
+pub mod first;
+pub mod reject;
+pub mod restart;
+pub mod rollback;
 
 use std::time::{Duration, SystemTime};
 
@@ -19,12 +19,6 @@ use serde_json::Value;
 use rag_operator::api::gate::{GateRun, VerdictWord};
 use rag_operator::api::release::RagReleaseStatus;
 use rag_operator::api::{Condition, EmbeddingModel, EvalGate, RagRelease, VectorIndex};
-
-pub use change::Promotion;
-pub use first::FirstRelease;
-pub use reject::Rejection;
-pub use restart::Restart;
-pub use rollback::Rollback;
 
 use super::claims;
 use super::cluster::Cluster;
