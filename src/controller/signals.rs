@@ -265,12 +265,10 @@ impl Entry {
         let now = Instant::now();
         let revisions = self.watch.targets.iter().map(|(revision, pods)| {
             let seen = pods.keys().map(|uid| self.pods.get(uid));
-            let fresh = |reading: &&PodReading| {
-                reading.at.is_some_and(|at| now.duration_since(at) <= self.watch.stale_after)
-            };
+            let fresh =
+                |reading: &&PodReading| reading.at.is_some_and(|at| now.duration_since(at) <= self.watch.stale_after);
             let fresh: Vec<&PodReading> = seen.flatten().filter(fresh).collect();
-            let says: Option<Vec<bool>> =
-                fresh.iter().map(|r| r.last.as_ref().and_then(|c| c.encoder_match)).collect();
+            let says: Option<Vec<bool>> = fresh.iter().map(|r| r.last.as_ref().and_then(|c| c.encoder_match)).collect();
             let encoder_match = says.filter(|says| says.len() == pods.len()).map(|says| says.iter().all(|m| *m));
             (revision.clone(), RevisionReading { pods: pods.len(), fresh: fresh.len(), encoder_match })
         });
@@ -366,9 +364,7 @@ impl ScrapeTask {
             let began = Instant::now();
             let task = &self;
             let answers: Vec<_> = futures::stream::iter(targets)
-                .map(|(revision, pod, address)| async move {
-                    (revision, pod, task.scrape(&address).await)
-                })
+                .map(|(revision, pod, address)| async move { (revision, pod, task.scrape(&address).await) })
                 .buffer_unordered(16)
                 .collect()
                 .await;

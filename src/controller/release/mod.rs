@@ -27,10 +27,7 @@ impl Controlled for Releases {
     type Status = RagReleaseStatus;
     type Observed = observe::Observed;
 
-    async fn observe(
-        ctx: &Context,
-        object: Arc<RagRelease>,
-    ) -> Result<Option<(RagRelease, observe::Observed)>, Error> {
+    async fn observe(ctx: &Context, object: Arc<RagRelease>) -> Result<Option<(RagRelease, observe::Observed)>, Error> {
         observe::observe(ctx, object).await
     }
 

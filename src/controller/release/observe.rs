@@ -65,10 +65,8 @@ pub struct World {
 pub async fn observe(ctx: &Context, cached: Arc<RagRelease>) -> Result<Option<(RagRelease, Observed)>, Error> {
     let namespace = cached.namespace().unwrap_or_default();
     let name = cached.name_any();
-    let (release, route) = futures::join!(
-        read::one::<RagRelease>(ctx, &namespace, &name),
-        read::one::<HTTPRoute>(ctx, &namespace, &name)
-    );
+    let (release, route) =
+        futures::join!(read::one::<RagRelease>(ctx, &namespace, &name), read::one::<HTTPRoute>(ctx, &namespace, &name));
     let uid = cached.uid().unwrap_or_default();
     // Another object of the same name is another object: the watch brings it.
     let Some(release) = release?.filter(|r| r.metadata.uid == cached.metadata.uid) else {
@@ -151,9 +149,8 @@ async fn world(ctx: &Context, release: &RagRelease, namespace: &str, uid: &str) 
 async fn pods(ctx: &Context, namespace: &str, uid: &str) -> Result<Vec<Pod>, Error> {
     let selector = format!("{}={uid},{},!{}", names::LABEL_OWNER_UID, names::LABEL_REVISION, names::LABEL_PURPOSE);
     let found: Vec<Pod> = read::labelled(ctx, namespace, &selector).await?;
-    let by_replica_set = |pod: &Pod| {
-        pod.owner_references().iter().any(|o| o.kind == "ReplicaSet" && o.controller == Some(true))
-    };
+    let by_replica_set =
+        |pod: &Pod| pod.owner_references().iter().any(|o| o.kind == "ReplicaSet" && o.controller == Some(true));
     Ok(found.into_iter().filter(by_replica_set).collect())
 }
 

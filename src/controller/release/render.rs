@@ -152,13 +152,7 @@ pub fn no_dataset() -> Dataset {
 }
 
 /// The Job of one gate run. It mounts the dataset and nothing else: its arms are Services.
-pub fn evaluate_job(
-    release: &RagRelease,
-    config: &Config,
-    gate: &FrozenGate,
-    name: &str,
-    input: &JobInput,
-) -> Value {
+pub fn evaluate_job(release: &RagRelease, config: &Config, gate: &FrozenGate, name: &str, input: &JobInput) -> Value {
     let uid = release.uid().unwrap_or_default();
     let mounts = match gate.spec.retrieval.as_ref() {
         Some(retrieval) => Mounts::default().data(&retrieval.dataset.from, paths::DATASET),

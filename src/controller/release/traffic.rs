@@ -107,12 +107,7 @@ fn rule(old: Option<&RouteRule>, wanted: &Wanted<'_>) -> RouteRule {
             backends.iter().find(|b| b.name == name).map(|b| b.rest.clone()).unwrap_or_default();
         rest.insert("group".to_owned(), json!(""));
         rest.insert("kind".to_owned(), json!("Service"));
-        BackendRef {
-            name,
-            port: Some(i64::from(names::PORT_TRAFFIC)),
-            weight: Some(i64::from(weight.percent())),
-            rest,
-        }
+        BackendRef { name, port: Some(i64::from(names::PORT_TRAFFIC)), weight: Some(i64::from(weight.percent())), rest }
     };
     let candidate_weight = wanted.candidate.map_or(Weight::NONE, |(_, weight)| weight);
     let mut backend_refs = vec![backend(wanted.stable, candidate_weight.complement())];

@@ -191,9 +191,8 @@ impl Draft<'_> {
         task: &EvaluateTask,
     ) -> (GateProgress, Gates) {
         let told = progress.message.clone().unwrap_or_default();
-        let failure = |message: String| {
-            Gates::Failed(Failure { reason: Reason::GateFailed.as_str().to_owned(), message })
-        };
+        let failure =
+            |message: String| Gates::Failed(Failure { reason: Reason::GateFailed.as_str().to_owned(), message });
         match verdict {
             VerdictWord::Pass => (progress, Gates::Passed),
             VerdictWord::Fail if self.rolls_back_on(RollbackCause::GateFailed) => {

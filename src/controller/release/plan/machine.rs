@@ -13,7 +13,7 @@ use super::gates::Gates;
 use super::target::Target;
 use super::{Draft, MOVING, SETTLED, Validated, command::Promote, online, watch};
 use crate::api::release::{
-    CandidateStatus, Counted, Failure, FailedRevision, FrozenGate, FrozenPlan, GateProgress, HistoryEntry,
+    CandidateStatus, Counted, FailedRevision, Failure, FrozenGate, FrozenPlan, GateProgress, HistoryEntry,
     PreviousStatus, RevisionStatus, RollbackCause, Stage, When,
 };
 use crate::api::{EvalGateSpec, Reason, names};
@@ -369,7 +369,8 @@ impl Draft<'_> {
         let revision = &candidate.revision;
         let failure = |reason: Reason, message: String| Failure { reason: reason.as_str().to_owned(), message };
         if candidate.weight > 0 && !self.stable_is_empty() {
-            let found = self.unavailable(revision).or_else(|| self.outage(revision)).or_else(|| self.breached(revision));
+            let found =
+                self.unavailable(revision).or_else(|| self.outage(revision)).or_else(|| self.breached(revision));
             if found.is_some() {
                 return found;
             }

@@ -32,7 +32,6 @@ use crate::controller::plan::{Action, ChildKind, Plan};
 use crate::controller::reconcile::owner;
 use crate::controller::route::HTTPRoute;
 use crate::controller::spec::{self, Invalid};
-use target::Target;
 
 /// A release that moves is looked at this often even if nothing calls.
 const MOVING: Duration = Duration::from_secs(10);
@@ -112,7 +111,12 @@ impl Validated {
             steps: rollout.steps.clone(),
             min_requests: rollout.min_requests,
             on_inconclusive: rollout.on_inconclusive,
-            progress_deadline: spec::duration("spec.rollout.progressDeadline", &rollout.progress_deadline, second, MONTH)?,
+            progress_deadline: spec::duration(
+                "spec.rollout.progressDeadline",
+                &rollout.progress_deadline,
+                second,
+                MONTH,
+            )?,
             window: spec::duration("spec.rollback.window", &spec.rollback.window, Duration::ZERO, MONTH)?,
             rolls_back_on: spec.rollback.on.clone(),
         })
@@ -212,7 +216,6 @@ impl<'a> Draft<'a> {
                 == self.plan.status.candidate.as_ref().map(|c| (&c.revision, c.weight));
         let accepted = self.acceptance() == Acceptance::Accepted;
         match (live, wanted) {
-            (_, None) | (None, Some(_)) if self.release.spec.traffic.gateway.is_none() => {}
             (_, None) => {}
             (None, Some(wanted)) => {
                 if settled && self.old.stable.is_some() {

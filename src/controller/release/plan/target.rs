@@ -17,9 +17,15 @@ use crate::controller::spec::Invalid;
 pub enum Target {
     Revision(Box<Snapshot>),
     /// Something that is still to come.
-    Waiting { reason: Reason, message: String },
+    Waiting {
+        reason: Reason,
+        message: String,
+    },
     /// The spec cannot be met as it stands.
-    Wrong { reason: Reason, message: String },
+    Wrong {
+        reason: Reason,
+        message: String,
+    },
     /// The world could not be read in this pass.
     Unknown,
 }

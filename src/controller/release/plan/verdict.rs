@@ -4,12 +4,17 @@
 
 use crate::api::gate::{MetricResult, RetrievalGate, VerdictWord};
 use crate::api::release::GateProgress;
-use crate::evaluation::verdict::{GateJudged, Judged, Reason, Rule, Row, Verdict, error, judge};
+use crate::evaluation::verdict::{GateJudged, Judged, Reason, Row, Rule, Verdict, error, judge};
 use crate::worker::job;
 use crate::worker::receipt::{ErrorReport, EvaluateReport};
 
 /// Judges a report. `compared`: the plan names a baseline.
-pub fn judged(gate: &RetrievalGate, report: &EvaluateReport, inputs: &str, compared: bool) -> (GateJudged, Vec<MetricResult>) {
+pub fn judged(
+    gate: &RetrievalGate,
+    report: &EvaluateReport,
+    inputs: &str,
+    compared: bool,
+) -> (GateJudged, Vec<MetricResult>) {
     let (rules, statistics) = match (job::rules(&gate.metrics), job::judging(&gate.statistics)) {
         (Ok(rules), Ok(statistics)) => (rules, statistics),
         (Err(problem), _) | (_, Err(problem)) => {

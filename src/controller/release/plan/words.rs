@@ -70,9 +70,7 @@ impl Draft<'_> {
             Some(_) => extra(true, Reason::ServingStable, format!("Revision {revision} answers.")),
             // Not known in this pass: as it was.
             None => match condition::find(&self.old.conditions, ConditionType::Serving) {
-                Some(old) if old.status == "False" => {
-                    extra(false, Reason::NoReadyEndpoints, old.message.clone())
-                }
+                Some(old) if old.status == "False" => extra(false, Reason::NoReadyEndpoints, old.message.clone()),
                 Some(_) | None => extra(true, Reason::ServingStable, format!("Revision {revision} answers.")),
             },
         }
@@ -143,7 +141,8 @@ impl Draft<'_> {
         match self.acceptance() {
             Acceptance::Accepted => {}
             Acceptance::Pending => {
-                let text = format!("Revision {} is routed: the gateway has not accepted the route yet.", stable.revision);
+                let text =
+                    format!("Revision {} is routed: the gateway has not accepted the route yet.", stable.revision);
                 return State::waiting(Reason::Stepping, text);
             }
             Acceptance::Refused(told) => {
@@ -159,10 +158,7 @@ impl Draft<'_> {
             Some(previous) => format!(" {} is kept ready for a way back.", previous.revision),
             None => String::new(),
         };
-        State::ready(
-            Reason::Promoted,
-            format!("Revision {} ({}) serves 100 %.{back}", stable.revision, stable.version),
-        )
+        State::ready(Reason::Promoted, format!("Revision {} ({}) serves 100 %.{back}", stable.revision, stable.version))
     }
 
     /// Nothing could be decided in this pass: what was said stays.
