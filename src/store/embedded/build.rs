@@ -245,8 +245,13 @@ fn write_vector(to: &mut impl std::io::Write, vector: &[f32]) -> std::io::Result
 fn write_references(path: &Path, dimensions: usize, references: &[Vec<f32>]) -> Result<(), StoreError> {
     let mut bytes = Vec::new();
     for (n, vector) in references.iter().enumerate() {
-        length(vector, dimensions)
-            .map_err(|e| StoreError::Vector { what: format!("probe text {n}"), detail: e.to_string() })?;
+        match length(vector, dimensions) {
+            // A probe text may hold nothing that the encoder knows; that is a part of what it is.
+            Ok(_) | Err(ScanError::Zero) => {}
+            Err(e) => {
+                return Err(StoreError::Vector { what: format!("probe text {n}"), detail: e.to_string() });
+            }
+        }
         write_vector(&mut bytes, vector).map_err(StoreError::io(path))?;
     }
     fs::write(path, bytes).map_err(StoreError::io(path))

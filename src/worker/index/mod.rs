@@ -74,7 +74,7 @@ pub fn run(args: Args) -> ExitCode {
             let outcome = runtime.and_then(|runtime| runtime.block_on(job(input, args.action, &Places::default())));
             finish(&run, outcome)
         }
-        None => match runtime.and_then(|runtime| runtime.block_on(flags::run(args))) {
+        None => match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(flags::run(args))) {
             Ok(()) => ExitCode::SUCCESS,
             Err(flags::Ended::Usage(text)) => {
                 eprintln!("error: {text}");
