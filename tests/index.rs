@@ -362,7 +362,7 @@ async fn unchanged_texts_are_not_embedded_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_build_leaves_no_version_and_the_next_one_succeeds() {
+async fn an_ended_build_leaves_nothing_and_the_next_one_succeeds() {
     let world = World::new().await;
     world.write("a.jsonl", &lines(50));
     // The probe texts need 10 requests of 7; then the gate closes.
@@ -373,10 +373,11 @@ async fn a_killed_build_leaves_no_version_and_the_next_one_succeeds() {
     let input = JobInput { v: 1, run: "r".into(), task: Task::Build(task.clone()) };
     let build = tokio::spawn(async move { job(input, Action::Build, &places).await });
     arrived.wait_for(|count| *count > open + 2).await.unwrap();
-    build.abort();
-    assert!(build.await.unwrap_err().is_cancelled());
     assert_eq!(world.names(), ["idx-v1.building"]);
     assert!(EmbeddedIndex::open(&world.index().join("idx-v1.building")).is_err());
+    build.abort();
+    assert!(build.await.unwrap_err().is_cancelled());
+    assert!(world.names().is_empty());
     world.fake.gate.add_permits(1000);
     assert_eq!(world.build(&task).await.unwrap().documents, 50);
     assert_eq!(world.names(), ["idx-v1"]);
@@ -450,6 +451,12 @@ async fn a_text_that_the_encoder_makes_nothing_of_sets_its_document_aside() {
     let report = world.build(&world.task("v1")).await.unwrap();
     assert_eq!((report.source, report.documents, report.quarantined), (100, 99, 1));
     assert!(report.examples[0].starts_with("docs/a.jsonl:100: the encoder gives chunk 0 a vector of zeros"));
+
+    // The guards hold for what the encoder set aside too.
+    world.write("a.jsonl", &[line(0), json!({"id": "z", "text": "zero"}).to_string()]);
+    let failure = world.build(&world.task("v2")).await.unwrap_err();
+    assert_eq!(reason(&failure).0, "ChecksFailed", "{failure}");
+    assert_eq!(world.names(), ["idx-v1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -667,6 +674,33 @@ fn the_program_builds_from_flags() {
 
 fn lines_of(count: usize) -> String {
     (0..count).map(|n| json!({"_id": n.to_string(), "body": "up"}).to_string() + "\n").collect()
+}
+
+#[test]
+fn a_killed_program_leaves_what_the_next_one_removes() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    model(root);
+    let texts: String =
+        (0..20_000).map(|n| json!({"id": n.to_string(), "text": "north up east"}).to_string() + "\n").collect();
+    fs::write(root.join("many.jsonl"), texts).unwrap();
+    fs::write(root.join("few.jsonl"), lines_of(3)).unwrap();
+    let args = ["index", "--source", "many.jsonl", "--model", "model", "--out", "out", "--keyword"];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rag")).current_dir(root).args(args).spawn().unwrap();
+    while !root.join("out.building").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "the build ended before it could be killed");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(root.join("out.building").exists() && !root.join("out").exists());
+    let map = ["--map", "id=_id,text=body"];
+    ended(
+        &rag(root, &[&["--source", "few.jsonl", "--model", "model", "--out", "out"], &map[..]].concat()),
+        0,
+        "3 indexed of 3",
+    );
+    assert!(!root.join("out.building").exists());
 }
 
 #[test]
