@@ -281,3 +281,36 @@ fn escape_non_ascii(json: &str) -> String {
         out
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clipped_texts_fit_whatever_they_hold() {
+        for c in ['a', '"', '\u{1}', 'é', '語', '🌍'] {
+            let text: String = std::iter::repeat_n(c, 5000).collect();
+            let error = clip(&text, 1024, 3600);
+            let body = Body::Error(ErrorReport { reason: "PodUnschedulable".into(), error });
+            Receipt { v: 1, run: "r".repeat(72), body }.to_line().unwrap();
+            let example = clip(&text, 160, 600);
+            let report = BuildReport {
+                content_digest: "c".repeat(64),
+                source_digest: "s".repeat(64),
+                source: i64::MAX,
+                documents: i64::MAX,
+                quarantined: i64::MAX,
+                skipped: i64::MAX,
+                chunks: i64::MAX,
+                reused_chunks: i64::MAX,
+                size_bytes: i64::MAX,
+                cut_chunks: i64::MAX,
+                examples: vec![example; 5],
+            };
+            let line = Receipt { v: 1, run: "r".repeat(72), body: Body::Build(report.clone()) }.to_line().unwrap();
+            assert_eq!(Receipt::parse(&line, &"r".repeat(72)).unwrap().body, Body::Build(report));
+        }
+        assert_eq!(clip("abc", 2, 99), "ab");
+        assert_eq!(clip("a语b", 9, 7), "a语");
+    }
+}
