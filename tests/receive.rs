@@ -1,5 +1,8 @@
 //! `rag receive` with real archives, as a function and as the program.
 
+// Helpers of tests may stop at the first surprise, as tests may.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 use std::io::Write as _;
 use std::path::Path;
 
