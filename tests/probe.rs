@@ -113,5 +113,5 @@ fn the_program_prints_or_says_who_is_missing() {
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let output = rag(&["--url", &format!("http://{gone}/v1")]);
     assert_eq!(output.status.code(), Some(43), "{output:?}");
-    assert_eq!(rag(&[]).status.code(), Some(42));
+    assert_eq!(rag(&[]).status.code(), Some(64));
 }

@@ -58,7 +58,11 @@ pub fn run(args: Args) -> ExitCode {
         Err(failure) => return report(Err(failure)),
     };
     let Some(input) = input else {
-        return report(http::runtime().and_then(|runtime| runtime.block_on(from_flags(args))));
+        let Some(url) = args.url.clone() else {
+            eprintln!("error: --url http://host:port/v1 is needed: the encoder to measure");
+            return ExitCode::from(64);
+        };
+        return report(http::runtime().and_then(|runtime| runtime.block_on(from_flags(args, url))));
     };
     let Task::Probe(task) = input.task else {
         let failure = Failure::invalid("InvalidSpec", "`rag probe` was given the input of another program");
@@ -73,8 +77,7 @@ async fn from_task(task: &ProbeTask) -> Result<ProbeReport, Failure> {
     probe(&client, Some(settings.dimensions), task.sketch.as_deref()).await
 }
 
-async fn from_flags(args: Args) -> Result<(), Failure> {
-    let url = args.url.ok_or_else(|| Failure::invalid("InvalidSpec", "--url http://host:port/v1 is missing"))?;
+async fn from_flags(args: Args, url: String) -> Result<(), Failure> {
     let dimensions = args.dimensions.map(|dimensions| dimensions as usize);
     let endpoint = Endpoint {
         timeout: args.timeout,
