@@ -3,11 +3,14 @@
 //! Invariant: no kube client here. [`job`] (input) and [`receipt`] (result) are the contract with the operator.
 
 pub mod embed;
+pub mod encoder;
 pub mod evaluate;
 pub mod exit;
+pub mod http;
 pub mod index;
 pub mod job;
 pub mod probe;
 pub mod receipt;
 pub mod receive;
 pub mod serve;
+pub mod signals;

@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+mod encoder;
+
+pub use encoder::{encoder, mounts};
+
 use super::context::Context;
 use super::error::Error;
 use super::plan::Plan;
