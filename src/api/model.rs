@@ -179,6 +179,10 @@ pub struct EmbeddingModelStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub url: Option<String>,
+    /// Endpoint that pods use: the last one that passed its probe. A changed spec.endpoint takes its place only
+    /// then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<Endpoint>,
     /// 12 hex digits of the declared identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 24))]
@@ -190,18 +194,19 @@ pub struct EmbeddingModelStatus {
     /// Lowest cosine between two encodings of the same probe text (1 = the encoder repeats itself exactly).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_noise: Option<f64>,
-    /// Compact form of the 64 probe vectors, 1024 base64 characters.
+    /// Compact form of the 64 probe vectors of the first probe that passed, 1024 base64 characters; every later
+    /// probe is compared with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1100))]
     pub sketch: Option<String>,
-    /// Mean cosine of the last probe with the sketch before it.
+    /// Mean cosine of the last probe with that sketch; absent for the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cosine_mean: Option<f64>,
     /// When the last probe ended (RFC 3339, UTC).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub probed_at: Option<String>,
-    /// Digest of the endpoint that the last probe spoke to.
+    /// Digest of identity and endpoint that the last probe measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub probed_endpoint: Option<String>,
@@ -217,6 +222,7 @@ impl Default for EmbeddingModelStatus {
         Self {
             observed_generation: unseen(),
             url: None,
+            endpoint: None,
             fingerprint: None,
             dimensions: None,
             self_noise: None,

@@ -39,10 +39,22 @@ words! {
         PodUnschedulable, PodConfigError, ProgressDeadlineExceeded, InUse, InternalError,
         Probing, EndpointUnavailable, DimensionMismatch, NoisyEndpoint, FingerprintChanged, FingerprintSame,
         Building, Verifying, CountMismatch, NotOwned, ChecksPassed, ChecksFailed, ShrinkGuard, SelfRetrievalLow,
-        DatasetInvalid, SourceUnavailable,
+        DatasetInvalid, SourceUnavailable, VectorStoreUnavailable,
         Preparing, Stepping, RollingBack, RolledBack, Promoted, Superseded, Paused, GateInconclusive,
         GateUnavailable, Aborted, RouteNotAccepted, RouteDrift, GatewayApiMissing, StableMissing,
         StableUnavailable, FingerprintMismatch, GateFailed, SloBreached, Unavailable,
         ServingStable, ServingCandidate, NoReadyEndpoints, Deleting,
+    }
+}
+
+words! {
+    /// Reasons of a gate run's verdict. Pass: Superior to NoBaseline. Fail: RegressionProven to LimitExceeded.
+    /// Inconclusive: TooFewQueries to NoData. Error: the rest.
+    VerdictReason {
+        Superior, NonInferior, AbsoluteOnly, NoBaseline,
+        RegressionProven, FloorBreached, LimitExceeded,
+        TooFewQueries, WorseWithinNoise, Underpowered, NoData,
+        LowCoverage, InputsChanged, DatasetInvalid, EndpointUnavailable, SourceUnavailable, JobFailed,
+        ReceiptRejected, Timeout,
     }
 }

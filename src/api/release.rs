@@ -26,7 +26,7 @@ use super::{Condition, LocalRef, Resources};
     printcolumn = r#"{"name":"STATE","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"STABLE","type":"string","jsonPath":".status.stable.revision"}"#,
     printcolumn = r#"{"name":"CANDIDATE","type":"string","jsonPath":".status.candidate.revision"}"#,
-    printcolumn = r#"{"name":"WEIGHT","type":"integer","jsonPath":".status.traffic.wanted"}"#,
+    printcolumn = r#"{"name":"WEIGHT","type":"integer","jsonPath":".status.candidate.weight"}"#,
     printcolumn = r#"{"name":"STEP","type":"string","jsonPath":".status.candidate.stepText"}"#,
     printcolumn = r#"{"name":"GATE","type":"string","jsonPath":".status.gate"}"#,
     printcolumn = r#"{"name":"AGE","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
@@ -489,6 +489,9 @@ pub struct GateProgress {
     /// Pass, Fail, Inconclusive or Error; absent while running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<super::gate::VerdictWord>,
+    /// Whether `ragops.dev/promote` let an Inconclusive verdict pass.
+    #[serde(default)]
+    pub accepted: bool,
     /// One word that says why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
@@ -583,6 +586,9 @@ pub struct FrozenPlan {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 10))]
     pub baseline: Option<String>,
+    /// When it was frozen (RFC 3339, UTC).
+    #[schemars(length(max = 40))]
+    pub frozen_at: String,
     /// Steps.
     #[schemars(length(max = 16))]
     pub steps: Vec<Step>,
@@ -638,6 +644,10 @@ pub struct TrafficStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub converged_at: Option<String>,
+    /// When counts and sums were last written here (RFC 3339, UTC); at most once a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub sampled_at: Option<String>,
 }
 
 /// Requests counted at the pods.

@@ -3,7 +3,7 @@
 //! Why: planners stay pure and total, so that hundreds of situations are tables in a test. Invariant: status
 //! is written before any action; every action carries its precondition.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -19,7 +19,14 @@ pub struct Plan<S> {
     /// When to look again without a change; `None` waits for a change.
     pub requeue: Option<Duration>,
     /// Set in the pass that takes traffic away from a revision: its own time is measured.
-    pub rollback: Option<Reason>,
+    pub rollback: Option<Rollback>,
+}
+
+/// Why traffic is taken away, and when the signals that show it were complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rollback {
+    pub reason: Reason,
+    pub since: Option<Instant>,
 }
 
 impl<S> Plan<S> {

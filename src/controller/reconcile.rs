@@ -107,14 +107,14 @@ async fn one<C: Controlled>(guard: &DeserializeGuard<C::Object>, ctx: &Context) 
     let plan = C::plan(&live, &observed);
     let (requeue, rollback) = (plan.requeue, plan.rollback);
     apply::carry_out(ctx, &live, plan).await?;
-    if let Some(reason) = rollback {
-        let own = seen.elapsed();
-        ctx.metrics.rollback(reason.as_str(), own.as_secs_f64());
+    if let Some(rollback) = rollback {
+        let own = rollback.since.unwrap_or(seen).elapsed();
+        ctx.metrics.rollback(rollback.reason.as_str(), own.as_secs_f64());
         tracing::info!(
             object = key::<C>(live.meta()),
-            reason = reason.as_str(),
+            reason = rollback.reason.as_str(),
             own_ms = own.as_secs_f64() * 1_000.0,
-            "traffic taken away: from the end of the observation to the route written"
+            "traffic taken away: from the signals complete to the route written"
         );
     }
     Ok(requeue.map_or_else(Requeue::await_change, Requeue::requeue))

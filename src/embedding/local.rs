@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt as _, try_join_all};
 
+use sha2::{Digest as _, Sha256};
+
 use super::static_model::StaticModel;
 use super::{EmbedError, Encoder, Settings, Side};
 
@@ -44,6 +46,20 @@ impl Local {
             max_input_tokens: DEFAULT_MAX_INPUT_TOKENS,
         };
         Self { model, settings }
+    }
+
+    /// The identity of a model directory outside a cluster: 12 hex of SHA-256 over the digest of its files and
+    /// the settings that shape vectors.
+    pub fn fingerprint(&self) -> String {
+        let Settings { model: _, dimensions, normalize, query_prefix, passage_prefix, max_input_tokens } =
+            &self.settings;
+        let parts = (self.model.digest(), dimensions, normalize, query_prefix, passage_prefix, max_input_tokens);
+        let hash = Sha256::digest(format!("{parts:?}"));
+        hash.iter().take(6).fold(String::new(), |mut hex, byte| {
+            use std::fmt::Write as _;
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
     }
 
     /// The settings in use.
@@ -106,6 +122,22 @@ mod tests {
         let asked = local.embed(&["east".to_owned()], Side::Query).await.unwrap();
         assert!((asked[0][0] - asked[0][1]).abs() < 1e-6, "the prefix is part of a query: {asked:?}");
         assert!(local.embed(&[], Side::Query).await.unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_fingerprint_follows_weights_and_settings() {
+        let dir = tempfile::tempdir().unwrap();
+        super::super::static_model::tests::write_toy(dir.path());
+        let load = || Local::with_defaults(Arc::new(StaticModel::load(dir.path()).unwrap()));
+        let first = load();
+        assert_eq!(first.fingerprint().len(), 12);
+        assert_eq!(first.fingerprint(), load().fingerprint());
+        let mut settings = first.settings().clone();
+        settings.query_prefix = "query: ".into();
+        assert_ne!(Local::new(first.model.clone(), settings).unwrap().fingerprint(), first.fingerprint());
+        let config = dir.path().join("config.json");
+        std::fs::write(&config, std::fs::read_to_string(&config).unwrap().replace("false", "true")).unwrap();
+        assert_ne!(load().fingerprint(), first.fingerprint());
     }
 
     #[test]

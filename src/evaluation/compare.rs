@@ -92,7 +92,7 @@ fn row(
         candidate.iter().zip(baseline).zip(testable).filter(|(_, t)| **t).map(|((c, b), _)| c - b).collect();
     let spread = spread(&differences, statistics.alpha);
     let p = rule
-        .margin
+        .margin()
         .filter(|_| statistics.method == Method::PairedSignFlip)
         .and_then(|margin| sign_flip_p(&differences, margin, Seed::of(inputs, &rule.metric().to_string())));
     Row {

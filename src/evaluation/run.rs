@@ -5,7 +5,7 @@
 //! same figures there. The rank column of a file is not read.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -93,25 +93,25 @@ impl Run {
     /// Reads a TREC run file; gives it with the SHA-256 of its bytes.
     pub fn read(file: &Path) -> Result<(Self, [u8; 32]), RunError> {
         let mut lines = Lines::open(file)?;
-        let mut lists: BTreeMap<String, Vec<Hit>> = BTreeMap::new();
-        let mut seen: HashSet<(String, String)> = HashSet::new();
+        let mut lists: BTreeMap<String, Vec<(u64, Hit)>> = BTreeMap::new();
         while let Some((line, text)) = lines.next_line()? {
             let refused = |problem| RunError::Line { file: file.to_owned(), line, problem };
             let (query, hit) = parse(text).map_err(refused)?;
-            if !seen.insert((query.to_owned(), hit.document.clone())) {
-                return Err(refused(LineProblem::Duplicate { query: short(query), document: short(&hit.document) }));
-            }
             match lists.get_mut(query) {
-                Some(list) => list.push(hit),
+                Some(list) => list.push((line, hit)),
                 None => {
-                    lists.insert(query.to_owned(), vec![hit]);
+                    lists.insert(query.to_owned(), vec![(line, hit)]);
                 }
             }
         }
         if lists.is_empty() {
             return Err(RunError::Empty { file: file.to_owned() });
         }
-        let lists = lists.into_iter().map(|(query, hits)| (query, ranked(hits))).collect();
+        if let Some((line, problem)) = lists.iter_mut().filter_map(first_duplicate).min_by_key(|(line, _)| *line) {
+            return Err(RunError::Line { file: file.to_owned(), line, problem });
+        }
+        let without_lines = |hits: Vec<(u64, Hit)>| ranked(hits.into_iter().map(|(_, hit)| hit).collect());
+        let lists = lists.into_iter().map(|(query, hits)| (query, without_lines(hits))).collect();
         Ok((Self { lists }, lines.digest()))
     }
 
@@ -130,6 +130,17 @@ impl Run {
         }
         to.flush()
     }
+}
+
+/// The first line that names a document again. Sorting finds it without a second copy of every id.
+fn first_duplicate((query, hits): (&String, &mut Vec<(u64, Hit)>)) -> Option<(u64, LineProblem)> {
+    hits.sort_unstable_by(|(a, x), (b, y)| x.document.cmp(&y.document).then(a.cmp(b)));
+    let again = hits.windows(2).filter_map(|pair| match pair {
+        [(_, first), (line, second)] if first.document == second.document => Some((*line, &second.document)),
+        _ => None,
+    });
+    let (line, document) = again.min_by_key(|(line, _)| *line)?;
+    Some((line, LineProblem::Duplicate { query: short(query), document: short(document) }))
 }
 
 /// Text after the sixth column is part of the run's name, as in trec_eval.

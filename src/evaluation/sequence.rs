@@ -219,7 +219,7 @@ mod tests {
     fn a_counted_split_agrees_within_five_sigma() {
         assert_eq!(agrees(0, 499, 50), Agreement::Unknown);
         // sigma of 10,000 at 50 % is .005.
-        assert_eq!(agrees(5250, 4750, 50), Agreement::True);
+        assert_eq!(agrees(5249, 4751, 50), Agreement::True);
         assert_eq!(agrees(5251, 4749, 50), Agreement::False);
         assert_eq!(agrees(4749, 5251, 50), Agreement::False);
         assert_eq!(agrees(0, 10_000, 0), Agreement::True);

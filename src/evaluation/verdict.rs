@@ -6,18 +6,19 @@
 //! Invariants: the first rule that matches decides; what is missing or no number never passes; a measurement
 //! that was to be compared and has no baseline never passes; p can only take a Pass away.
 
+mod advice;
+mod comparing;
+mod rule;
+
 use std::fmt;
 
-use super::metric::{Metric, UnknownMetric};
-use super::paired::{certifiable_margin, floor_queries, power_queries};
+pub use advice::advice;
+pub use rule::{Method, Rule, RuleError, Statistics};
 
-/// Fewest queries of any comparison.
-const LEAST_QUERIES: u64 = 10;
+use comparing::Comparing;
+
 /// Share of the queries that an arm must answer.
 pub const LEAST_COVERAGE: f64 = 0.99;
-/// With fewer non-zero differences, and one that is a lost query, no variance can be believed.
-const SKEW_NONZERO: u64 = 5;
-const SKEW_DROP: f64 = -0.5;
 /// Length of a gate's sentence, but for the note that there is more.
 const MAX_SENTENCE_BYTES: usize = 1100;
 
@@ -98,109 +99,6 @@ reasons! {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-/// How a difference is judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// Bounds of Student's t, and a sign-flip test that can only take a Pass away.
-    PairedSignFlip,
-    /// The bounds alone.
-    PairedT,
-}
-
-/// Method and one-sided error rate.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Statistics {
-    pub method: Method,
-    pub alpha: f64,
-}
-
-impl Default for Statistics {
-    fn default() -> Self {
-        Self { method: Method::PairedSignFlip, alpha: 0.05 }
-    }
-}
-
-impl Statistics {
-    /// Checks the error rate.
-    pub fn new(method: Method, alpha: f64) -> Result<Self, RuleError> {
-        if (0.001..=0.2).contains(&alpha) { Ok(Self { method, alpha }) } else { Err(RuleError::Alpha(alpha)) }
-    }
-
-    fn confidence_percent(&self) -> f64 {
-        ((1.0 - self.alpha) * 1e4).round() / 1e2
-    }
-}
-
-/// What must hold of one metric.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rule {
-    metric: Metric,
-    /// Largest acceptable drop against the baseline.
-    pub margin: Option<f64>,
-    /// Least mean of the candidate.
-    pub floor: Option<f64>,
-    /// Largest mean of the candidate.
-    pub max: Option<f64>,
-    /// Whether the gate's verdict depends on it.
-    pub required: bool,
-}
-
-/// Why a rule is none.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum RuleError {
-    #[error(transparent)]
-    Metric(#[from] UnknownMetric),
-    #[error("{metric}: margin must be at least 0.000001 and at most 1; got {found}")]
-    Margin { metric: Metric, found: f64 },
-    #[error("{metric}: {field} must lie between 0 and 1; got {found}")]
-    Share { metric: Metric, field: &'static str, found: f64 },
-    #[error("{0}: at least one of margin, floor and max must be set")]
-    Nothing(Metric),
-    #[error("alpha must lie between 0.001 and 0.2; got {0}")]
-    Alpha(f64),
-}
-
-impl Rule {
-    /// Checks a rule as a user wrote it.
-    pub fn new(
-        name: &str,
-        margin: Option<f64>,
-        floor: Option<f64>,
-        max: Option<f64>,
-        required: bool,
-    ) -> Result<Self, RuleError> {
-        let metric: Metric = name.parse()?;
-        if let Some(found) = margin.filter(|m| !(0.000_001..=1.0).contains(m)) {
-            return Err(RuleError::Margin { metric, found });
-        }
-        for (field, value) in [("floor", floor), ("max", max)] {
-            if let Some(found) = value.filter(|x| !(0.0..=1.0).contains(x)) {
-                return Err(RuleError::Share { metric, field, found });
-            }
-        }
-        if margin.is_none() && floor.is_none() && max.is_none() {
-            return Err(RuleError::Nothing(metric));
-        }
-        Ok(Self { metric, margin, floor, max, required })
-    }
-
-    /// The metric.
-    pub fn metric(&self) -> Metric {
-        self.metric
-    }
-
-    /// What must hold, in words.
-    pub fn in_words(&self) -> String {
-        let part = |words: &str, x: Option<f64>| x.map(|x| format!("{words} {x}"));
-        let parts = [part("drop at most", self.margin), part("at least", self.floor), part("at most", self.max)];
-        let mut words = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
-        if !self.required {
-            words.push_str(" (reported only)");
-        }
-        words
     }
 }
 
@@ -355,7 +253,7 @@ fn sentences(judged: &[&Judged]) -> String {
 }
 
 fn no_data(rule: &Rule) -> Judged {
-    Judged::new(Reason::NoData, format!("{} has no number: nothing was measured.", rule.metric))
+    Judged::new(Reason::NoData, format!("{} has no number: nothing was measured.", rule.metric()))
 }
 
 /// Judges one metric. `compared`: whether the run was to be compared with a baseline.
@@ -363,7 +261,7 @@ pub fn judge_metric(rule: &Rule, row: &Row, compared: bool, statistics: &Statist
     if row.n == 0 || !row.candidate.is_finite() {
         return no_data(rule);
     }
-    let (name, n, mean) = (rule.metric, row.n, row.candidate);
+    let (name, n, mean) = (rule.metric(), row.n, row.candidate);
     if let Some(floor) = rule.floor.filter(|floor| mean < *floor) {
         let text = format!("{name} is {mean:.4}, must be at least {floor} (n={n}).");
         return Judged::new(Reason::FloorBreached, text);
@@ -388,155 +286,6 @@ pub fn judge_metric(rule: &Rule, row: &Row, compared: bool, statistics: &Statist
 
 fn limits(rule: &Rule) -> String {
     Rule { margin: None, required: true, ..*rule }.in_words()
-}
-
-/// One metric against its margin.
-struct Comparing<'a> {
-    rule: &'a Rule,
-    row: &'a Row,
-    margin: f64,
-    statistics: &'a Statistics,
-}
-
-impl Comparing<'_> {
-    fn judge(&self) -> Judged {
-        let (row, margin) = (self.row, self.margin);
-        let too_few =
-            || self.undecided(Reason::TooFewQueries, format!("{} queries are too few for a margin of {margin}", row.n));
-        if row.n < LEAST_QUERIES {
-            return too_few();
-        }
-        let Some((lower, upper, difference)) = self.finite_bounds() else { return no_data(self.rule) };
-        if upper < -margin || (upper < 0.0 && difference <= -margin) {
-            let meaning = format!("a proven regression, a drop of at most {margin} is allowed");
-            return self.decided(Reason::RegressionProven, &meaning);
-        }
-        if floor_queries(margin, self.statistics.alpha).is_none_or(|floor| row.n < floor) {
-            return too_few();
-        }
-        if let Some(why) = self.skew() {
-            return self.undecided(Reason::Underpowered, why);
-        }
-        if lower >= -margin && self.test_agrees() {
-            return if lower > 0.0 {
-                self.decided(Reason::Superior, "better than the baseline")
-            } else {
-                self.decided(Reason::NonInferior, &format!("a drop of more than {margin} is ruled out"))
-            };
-        }
-        if difference < -margin {
-            let why = format!("the drop is beyond the margin of {margin}, but noise could have made it");
-            return self.undecided(Reason::WorseWithinNoise, why);
-        }
-        self.undecided(Reason::Underpowered, format!("a drop of more than {margin} is neither proven nor ruled out"))
-    }
-
-    /// Bounds and difference, when every number that the rules read is there.
-    fn finite_bounds(&self) -> Option<(f64, f64, f64)> {
-        let row = self.row;
-        let all = [row.baseline, row.sd, row.lower, row.upper, row.min];
-        let complete = row.nonzero.is_some() && all.iter().all(|x| x.is_some_and(f64::is_finite));
-        let bounds = row.lower.zip(row.upper).zip(row.difference()).filter(|_| complete);
-        bounds.map(|((lower, upper), difference)| (lower, upper, difference))
-    }
-
-    /// A sample with hardly a change and a lost query among them has no variance to believe.
-    fn skew(&self) -> Option<String> {
-        let (nonzero, min) = self.row.nonzero.zip(self.row.min)?;
-        (nonzero < SKEW_NONZERO && min <= SKEW_DROP).then(|| {
-            format!("only {nonzero} queries changed and one lost {:.2}: too few changes to trust the bounds", -min)
-        })
-    }
-
-    fn test_agrees(&self) -> bool {
-        match self.statistics.method {
-            Method::PairedSignFlip => self.row.p.is_some_and(|p| p <= self.statistics.alpha),
-            Method::PairedT => true,
-        }
-    }
-
-    /// "ndcg@10 changed by -0.0612 (candidate .., baseline .., between .. and ..)".
-    fn numbers(&self) -> String {
-        let or_none = |x: Option<f64>| x.map_or_else(|| "none".to_owned(), |x| format!("{x:.4}"));
-        let row = self.row;
-        let bounds = match (row.lower, row.upper) {
-            (Some(lower), Some(upper)) => {
-                let percent = self.statistics.confidence_percent();
-                format!(", {percent} % bounds {lower:+.4} and {upper:+.4}")
-            }
-            (None, _) | (_, None) => String::new(),
-        };
-        let difference = row.difference().map_or_else(|| "by an unknown amount".to_owned(), |d| format!("by {d:+.4}"));
-        format!(
-            "{} changed {difference} (candidate {:.4}, baseline {}{bounds}, n={})",
-            self.rule.metric,
-            row.candidate,
-            or_none(row.baseline),
-            row.n
-        )
-    }
-
-    fn decided(&self, reason: Reason, meaning: &str) -> Judged {
-        Judged::new(reason, format!("{}: {meaning}.", self.numbers()))
-    }
-
-    fn undecided(&self, reason: Reason, why: String) -> Judged {
-        let (row, margin, alpha) = (self.row, self.margin, self.statistics.alpha);
-        let floor = floor_queries(margin, alpha).unwrap_or(0).max(LEAST_QUERIES);
-        let by_power = row.sd.and_then(|sd| power_queries(sd, margin, 0.0, alpha)).unwrap_or(0);
-        let required = by_power.max(floor);
-        let certifiable = certifiable_margin(row.n, alpha, row.lower);
-        let need = if row.n < required {
-            format!("{required} queries would decide if the true difference is 0")
-        } else {
-            self.need_at_the_measured_difference(required)
-        };
-        let sentence = format!(
-            "{}: {why}. {need}; this run could have passed a margin of {certifiable:.4} at best.",
-            self.numbers()
-        );
-        Judged { reason, sentence, required_queries: Some(required) }
-    }
-
-    /// The run already had what a true difference of 0 needs, so that assumption tells nothing.
-    fn need_at_the_measured_difference(&self, required: u64) -> String {
-        let (row, alpha) = (self.row, self.statistics.alpha);
-        let at_measured = row.sd.zip(row.difference()).and_then(|(sd, d)| power_queries(sd, self.margin, d, alpha));
-        match at_measured.filter(|more| *more > row.n) {
-            Some(more) => format!(
-                "{required} queries would decide if the true difference were 0, {more} if it is the measured one"
-            ),
-            None => format!("{required} queries would decide if the true difference were 0"),
-        }
-    }
-}
-
-/// A sentence when a query set is too small for its margins: for status and command line, before any run.
-pub fn advice(queries: u64, margins: &[f64], alpha: f64) -> Option<String> {
-    let tightest = margins.iter().copied().filter(|m| *m > 0.0).min_by(f64::total_cmp)?;
-    let needed = floor_queries(tightest, alpha)?.max(LEAST_QUERIES);
-    if queries >= needed {
-        return None;
-    }
-    let missing = needed.saturating_sub(queries);
-    if queries < LEAST_QUERIES {
-        return Some(format!("{queries} queries can certify no margin; add {missing} queries"));
-    }
-    let best = certifiable_margin(queries, alpha, None);
-    let at_best = significant_up(best, 2);
-    let at_best = at_best.strip_prefix('0').unwrap_or(&at_best);
-    let margin = significant_up(best, 1);
-    Some(format!(
-        "{queries} queries can certify a margin of {at_best} at best; set margin {margin} or add {missing} queries"
-    ))
-}
-
-/// Rounded up to so many significant digits, so that what is advised can be certified. For 0 < x <= 1.
-fn significant_up(x: f64, digits: i32) -> String {
-    let decimals = digits.saturating_sub(1).saturating_sub(x.log10().floor() as i32).max(0);
-    let scale = 10_f64.powi(decimals);
-    let up = ((x * scale) - 1e-9).ceil() / scale;
-    format!("{up:.*}", usize::try_from(decimals).unwrap_or(0))
 }
 
 #[cfg(test)]

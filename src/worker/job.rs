@@ -9,10 +9,11 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::api::gate::{Dataset, Metric, Statistics};
+use crate::api::gate::{Dataset, Method, Metric, Statistics};
 use crate::api::index::{Chunking, DataQuality, Search, Source};
 use crate::api::model::{Distance, EmbeddingModelSpec, Prefixes};
 use crate::api::release::Retrieval;
+use crate::evaluation::verdict;
 
 /// Where the kubelet mounts what a pod reads and writes.
 pub mod paths {
@@ -232,6 +233,34 @@ pub struct ServeTask {
     pub search: Search,
     pub retrieval: Retrieval,
     pub encoder: Encoder,
+}
+
+/// Most metrics of a gate: a receipt has room for no more.
+pub const MAX_METRICS: usize = 8;
+
+/// The rules of a gate, checked: what the API server checks too, said again for files and stored objects.
+pub fn rules(metrics: &[Metric]) -> Result<Vec<verdict::Rule>, String> {
+    if metrics.is_empty() || metrics.len() > MAX_METRICS {
+        return Err(format!("metrics must have 1 to {MAX_METRICS} entries; got {}", metrics.len()));
+    }
+    let mut rules: Vec<verdict::Rule> = Vec::with_capacity(metrics.len());
+    for m in metrics {
+        let rule = verdict::Rule::new(&m.name, m.margin, m.floor, m.max, m.required).map_err(|e| e.to_string())?;
+        if rules.iter().any(|r| r.metric() == rule.metric()) {
+            return Err(format!("metrics must have unique names; `{}` stands twice", m.name));
+        }
+        rules.push(rule);
+    }
+    Ok(rules)
+}
+
+/// How a gate judges, checked.
+pub fn judging(statistics: &Statistics) -> Result<verdict::Statistics, String> {
+    let method = match statistics.method {
+        Method::PairedSignFlip => verdict::Method::PairedSignFlip,
+        Method::PairedT => verdict::Method::PairedT,
+    };
+    verdict::Statistics::new(method, statistics.alpha).map_err(|e| e.to_string())
 }
 
 /// Digest of what a retrieval run saw: dataset, both arms, gate spec, evaluator version. The operator

@@ -7,6 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::evaluation::verdict::{Coverage, Row};
+
 /// Most bytes that the kubelet keeps of one container's message.
 pub const MAX_BYTES: usize = 4096;
 /// Exit code: configuration or data invalid; the receipt says what.
@@ -125,6 +127,54 @@ pub struct MetricRow {
     pub min: Option<f64>,
 }
 
+impl From<&Row> for MetricRow {
+    fn from(row: &Row) -> Self {
+        let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        Self {
+            n: count(row.n),
+            c: row.candidate,
+            b: row.baseline,
+            s: row.sd,
+            l: row.lower,
+            u: row.upper,
+            p: row.p,
+            nz: row.nonzero.map(count),
+            min: row.min,
+        }
+    }
+}
+
+/// A count below 0 is none: the verdict treats it as missing.
+impl From<&MetricRow> for Row {
+    fn from(row: &MetricRow) -> Self {
+        Self {
+            n: u64::try_from(row.n).unwrap_or(0),
+            candidate: row.c,
+            baseline: row.b,
+            sd: row.s,
+            lower: row.l,
+            upper: row.u,
+            p: row.p,
+            nonzero: row.nz.and_then(|n| u64::try_from(n).ok()),
+            min: row.min,
+        }
+    }
+}
+
+impl EvaluateReport {
+    /// What the verdict needs to know of how the run went. `compared`: whether the plan names a baseline; a
+    /// count that is missing then is 0 answers, so it never passes.
+    pub fn coverage(&self, compared: bool) -> Coverage {
+        let [queries, candidate, baseline, _, _] = self.n.map(|n| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0));
+        Coverage { queries, candidate, baseline: compared.then_some(baseline) }
+    }
+
+    /// The rows in the gate's order.
+    pub fn rows(&self) -> Vec<Row> {
+        self.metrics.iter().map(Row::from).collect()
+    }
+}
+
 /// Result of a probe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -200,6 +250,24 @@ impl Receipt {
     }
 }
 
+/// The beginning of a text that has at most so many characters and takes at most so many bytes of a receipt,
+/// where characters beyond ASCII are escaped.
+pub fn clip(text: &str, characters: usize, bytes: usize) -> String {
+    let mut left = bytes;
+    let cost = |c: char| match c {
+        '"' | '\\' => 2,
+        c if c.is_ascii_control() => 6,
+        c if c.is_ascii() => 1,
+        c => 6 * c.len_utf16(),
+    };
+    let fits = |c: &char| {
+        let after = left.checked_sub(cost(*c));
+        left = after.unwrap_or(0);
+        after.is_some()
+    };
+    text.chars().take(characters).take_while(fits).collect()
+}
+
 fn escape_non_ascii(json: &str) -> String {
     use std::fmt::Write as _;
     json.chars().fold(String::with_capacity(json.len()), |mut out, c| {
@@ -212,4 +280,54 @@ fn escape_non_ascii(json: &str) -> String {
         }
         out
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every field of a retrieval run at its longest: 8 metrics, counts of 7 digits, 6 decimals.
+    #[test]
+    fn the_largest_receipt_of_a_retrieval_run_fits() {
+        let row = MetricRow {
+            n: 9_999_999,
+            c: 0.123_456,
+            b: Some(0.123_456),
+            s: Some(1.123_456),
+            l: Some(-1.123_456),
+            u: Some(-1.123_456),
+            p: Some(0.123_456),
+            nz: Some(9_999_999),
+            min: Some(-0.123_456),
+        };
+        let report = EvaluateReport { inputs: "f".repeat(64), n: [Some(9_999_999); 5], metrics: vec![row; 8] };
+        let receipt = Receipt { v: 1, run: "r".repeat(72), body: Body::Evaluate(report) };
+        let line = receipt.to_line().unwrap();
+        assert!(line.len() <= MAX_BYTES, "{}", line.len());
+        assert_eq!(Receipt::parse(&line, &receipt.run).unwrap(), receipt);
+    }
+
+    #[test]
+    fn a_row_survives_the_receipt() {
+        let row = Row {
+            n: 225,
+            candidate: 0.5,
+            baseline: Some(0.25),
+            sd: None,
+            lower: Some(-0.01),
+            upper: Some(0.02),
+            p: None,
+            nonzero: Some(3),
+            min: Some(-0.5),
+        };
+        assert_eq!(Row::from(&MetricRow::from(&row)), row);
+    }
+
+    #[test]
+    fn a_missing_count_is_no_answer() {
+        let report =
+            EvaluateReport { inputs: String::new(), n: [Some(10), Some(10), None, None, None], metrics: vec![] };
+        assert_eq!(report.coverage(true), Coverage { queries: 10, candidate: 10, baseline: Some(0) });
+        assert_eq!(report.coverage(false).baseline, None);
+    }
 }

@@ -30,3 +30,8 @@ impl Controlled for Gates {
 pub fn used_by(gate: &EvalGate, release: &crate::api::RagRelease) -> bool {
     release.spec.rollout.gates.iter().any(|g| Some(&g.name) == gate.metadata.name.as_ref())
 }
+
+/// Digest of the part of a gate's spec that decides what a run measures and how it is judged.
+pub fn spec_digest(spec: &crate::api::EvalGateSpec) -> String {
+    crate::worker::job::digest(&(&spec.retrieval, &spec.online))
+}

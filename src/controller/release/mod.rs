@@ -1,4 +1,14 @@
-//! The controller of RagRelease.
+//! The controller of RagRelease: what serves, and how change reaches it.
+//!
+//! Why its own form of the frame: release and route are read live in every pass, and one decision is taken and
+//! persisted at a time. Invariants: the route never exceeds the persisted decision; going down needs nothing
+//! but the release, its route and the signals; a revision that failed is not tried again by itself.
+
+pub mod observe;
+pub mod plan;
+pub mod render;
+pub mod revision;
+pub mod traffic;
 
 use std::sync::Arc;
 
@@ -6,7 +16,7 @@ use super::context::Context;
 use super::error::Error;
 use super::plan::Plan;
 use super::reconcile::Controlled;
-use crate::api::RagRelease;
+use crate::api::{RagRelease, RagReleaseStatus};
 
 /// The controller of RagRelease.
 pub struct Releases;
@@ -14,14 +24,14 @@ pub struct Releases;
 impl Controlled for Releases {
     const WORD: &'static str = "release";
     type Object = RagRelease;
-    type Status = crate::api::RagReleaseStatus;
-    type Observed = ();
+    type Status = RagReleaseStatus;
+    type Observed = observe::Observed;
 
-    async fn observe(_ctx: &Context, object: Arc<RagRelease>) -> Result<Option<(RagRelease, ())>, Error> {
-        Ok(Some((object.as_ref().clone(), ())))
+    async fn observe(ctx: &Context, object: Arc<RagRelease>) -> Result<Option<(RagRelease, observe::Observed)>, Error> {
+        observe::observe(ctx, object).await
     }
 
-    fn plan(object: &RagRelease, (): &()) -> Plan<Self::Status> {
-        Plan::of(object.status.clone().unwrap_or_default())
+    fn plan(object: &RagRelease, observed: &observe::Observed) -> Plan<RagReleaseStatus> {
+        plan::plan(object, observed)
     }
 }

@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
+use super::comparing::LEAST_QUERIES;
 use super::*;
+use crate::evaluation::paired::floor_queries;
 
 fn rule(margin: Option<f64>, floor: Option<f64>, max: Option<f64>) -> Rule {
     Rule::new("ndcg@10", margin, floor, max, true).unwrap()

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::keyword::Columns;
 use super::read::sql_value;
-use super::scan::length;
+use super::scan::{ScanError, length};
 use super::{FORMAT, MANIFEST, MAX_CHUNKS, REFERENCES, SQLITE, VECTORS};
 use crate::store::filter::Scalar;
 use crate::store::{BuildCounts, Distance, FileEntry, Manifest, Metadata, StoreError};
@@ -276,4 +276,20 @@ pub(super) fn digest_file(path: &Path) -> Result<FileEntry, StoreError> {
     }
     let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(FileEntry { bytes, sha256 })
+}
+
+/// Reads every file of a version and compares it with the manifest.
+pub fn verify_files(dir: &Path, manifest: &Manifest) -> Result<(), StoreError> {
+    for (name, entry) in &manifest.files {
+        let path = dir.join(name);
+        let found = digest_file(&path)?;
+        if found != *entry {
+            let detail = format!(
+                "{} bytes with SHA-256 {}, the manifest says {} bytes with {}",
+                found.bytes, found.sha256, entry.bytes, entry.sha256
+            );
+            return Err(StoreError::damaged(&path, detail));
+        }
+    }
+    Ok(())
 }

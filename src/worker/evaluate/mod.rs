@@ -1,10 +1,268 @@
-//! rag evaluate
+//! `rag evaluate`: measures one or two arms on a labelled query set; on the command line it also judges.
+//!
+//! Why one program: the gate of a pull request and the gate in the cluster read the same files, ask the same
+//! API and compute the same numbers.
+//!
+//! Layout: [`plan`] what to do; [`arm`] asking, [`http`] over the network; [`measure`] one run; [`pod`] in a
+//! Job; [`show`] results for people and programs; [`stopped`] runs that could not measure.
+//!
+//! Invariants: in a Job no verdict leaves this program, exit 0 means measured; on the command line the exit
+//! code is the verdict: 0 Pass, 1 Fail, 4 Inconclusive or Error, 64 wrong usage; a check ends with 0 or 42.
+
+mod arm;
+mod http;
+mod measure;
+mod plan;
+mod pod;
+mod progress;
+mod show;
+mod stopped;
+
+use std::fs::File;
+use std::future::Future;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use self::measure::{Measured, answers, inputs, measured};
+use self::plan::{Arm, Gate, metric_flag};
+use self::progress::Progress;
+use self::stopped::Stopped;
+use super::exit::{Failure, finish, job_input, report};
+use crate::api::gate::{Baseline, Metric, Statistics};
+use crate::evaluation::dataset::{Dataset, Files};
+use crate::evaluation::run::Run;
+use crate::evaluation::verdict::{GateJudged, Verdict, advice, judge};
+
+const EXIT_FAIL: u8 = 1;
+const EXIT_UNDECIDED: u8 = 4;
+const EXIT_USAGE: u8 = 64;
 
 /// Flags of `rag evaluate`.
 #[derive(clap::Args, Debug)]
-pub struct Args {}
+pub struct Args {
+    /// Read the data set in full, report its digest and counts, measure nothing.
+    #[arg(long, conflicts_with_all = ["candidate", "baseline", "write_run", "per_query"])]
+    check: bool,
+    /// Queries, one JSON object a line: {"_id": "q1", "text": "…"}.
+    #[arg(long, value_name = "FILE")]
+    queries: Option<PathBuf>,
+    /// Judgments, tab-separated, with the header query-id, corpus-id, score.
+    #[arg(long, value_name = "FILE")]
+    qrels: Option<PathBuf>,
+    /// What is judged: the URL of the evaluation port of a `rag serve`, or a TREC run file.
+    #[arg(long, value_name = "URL|RUN")]
+    candidate: Option<String>,
+    /// What it is compared with. Default: nothing; then only floors and max decide.
+    #[arg(long, value_name = "URL|RUN")]
+    baseline: Option<String>,
+    /// An EvalGate as YAML: metrics and statistics are taken from it, its data set is not.
+    #[arg(long, value_name = "FILE", conflicts_with = "metrics")]
+    gate: Option<PathBuf>,
+    /// A metric and what must hold, such as ndcg@10:margin=0.02,floor=0.4. Also max=, and required=false to
+    /// report it only. Up to 8 times.
+    #[arg(long = "metric", value_name = "NAME:KEY=VALUE,…", value_parser = metric_flag)]
+    metrics: Vec<Metric>,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value = "table")]
+    output: Output,
+    /// Write the candidate's answers as a TREC run file.
+    #[arg(long, value_name = "FILE")]
+    write_run: Option<PathBuf>,
+    /// Write the values of each query and arm, one JSON object a line.
+    #[arg(long, value_name = "FILE")]
+    per_query: Option<PathBuf>,
+}
+
+/// How the result is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    Json,
+    Table,
+}
 
 /// Runs `rag evaluate`.
-pub fn run(_args: Args) -> std::process::ExitCode {
-    std::process::ExitCode::from(64)
+pub fn run(args: Args) -> ExitCode {
+    match job_input() {
+        Ok(Some(input)) => {
+            let outcome = pod::carry_out(&input);
+            finish(&input.run, outcome)
+        }
+        Ok(None) => on_the_command_line(&args),
+        // An input that cannot be read names no run: the receipt is for people.
+        Err(failure) => finish("", Err(failure)),
+    }
+}
+
+fn on_the_command_line(args: &Args) -> ExitCode {
+    match Order::of(args) {
+        Ok(Order::Check { files, gate }) => report(check(args.output, &files, gate.as_ref())),
+        Ok(Order::Measure(order)) => match block_on(measure(&order)) {
+            Ok(outcome) => conclude(args, &order, outcome),
+            Err(failure) => report(Err(failure)),
+        },
+        Err(text) => {
+            eprintln!("error: {text}");
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+/// What the flags ask for, checked.
+enum Order {
+    Check { files: Files, gate: Option<Gate> },
+    Measure(MeasureOrder),
+}
+
+struct MeasureOrder {
+    files: Files,
+    gate: Gate,
+    candidate: Arm,
+    baseline: Option<Arm>,
+}
+
+impl Order {
+    fn of(args: &Args) -> Result<Self, String> {
+        let (Some(queries), Some(qrels)) = (args.queries.clone(), args.qrels.clone()) else {
+            return Err("both --queries FILE and --qrels FILE are needed".to_owned());
+        };
+        let files = Files { queries, qrels };
+        let gate = match &args.gate {
+            Some(file) => Some(Gate::read(file)?),
+            None if args.metrics.is_empty() => None,
+            None => Some(Gate::new(args.metrics.clone(), Statistics::default(), Baseline::Stable)?),
+        };
+        if args.check {
+            return Ok(Self::Check { files, gate });
+        }
+        let Some(candidate) = &args.candidate else {
+            return Err("--candidate URL|RUN is needed (or --check)".to_owned());
+        };
+        let Some(gate) = gate else {
+            return Err("--gate FILE or --metric is needed, such as --metric ndcg@10:margin=0.05".to_owned());
+        };
+        if gate.baseline == Baseline::None && args.baseline.is_some() {
+            return Err("the gate says `baseline: None`; remove --baseline".to_owned());
+        }
+        let candidate = Arm::parse(candidate)?;
+        let baseline = args.baseline.as_deref().map(Arm::parse).transpose()?;
+        Ok(Self::Measure(MeasureOrder { files, gate, candidate, baseline }))
+    }
+}
+
+fn check(output: Output, files: &Files, gate: Option<&Gate>) -> Result<(), Failure> {
+    let dataset = Dataset::read(files).map_err(Stopped::from)?;
+    let found = pod::report(&dataset);
+    let advice = gate.and_then(|gate| said_in_advance(&dataset, gate));
+    match output {
+        Output::Json => {
+            let (digest, queries, judgments) = (&found.digest, found.queries, found.judgments);
+            let line = serde_json::json!({
+                "digest": digest, "queries": queries, "judgments": judgments, "advice": advice,
+            });
+            println!("{line}");
+        }
+        Output::Table => {
+            println!("{} queries with {} judgments, digest {}", found.queries, found.judgments, found.digest);
+            if let Some(advice) = advice {
+                println!("{advice}");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn said_in_advance(dataset: &Dataset, gate: &Gate) -> Option<String> {
+    advice(dataset.judged_count() as u64, &gate.margins(), gate.judging.alpha)
+}
+
+/// What a run on the command line found.
+struct Outcome {
+    dataset: Dataset,
+    candidate: Run,
+    measured: Measured,
+}
+
+async fn measure(order: &MeasureOrder) -> Result<Outcome, Stopped> {
+    let gate = &order.gate;
+    let dataset = Dataset::read(&order.files)?;
+    if let Some(advice) = order.baseline.as_ref().and_then(|_| said_in_advance(&dataset, gate)) {
+        eprintln!("note: {advice}");
+    }
+    let mut progress = Progress::new();
+    let candidate = answers("candidate", &order.candidate, None, &dataset, gate.depth(), &mut progress).await?;
+    let baseline = match &order.baseline {
+        Some(arm) => Some(answers("baseline", arm, None, &dataset, gate.depth(), &mut progress).await?),
+        None => None,
+    };
+    let seen = inputs(&dataset, gate, &candidate.identity, baseline.as_ref().map(|b| &b.identity));
+    let measured = measured(&dataset, gate, seen, &candidate, baseline.as_ref());
+    for (name, missing) in [("candidate", measured.comparison.missing.0), ("baseline", measured.comparison.missing.1)] {
+        if missing > 0 {
+            eprintln!("note: {missing} judged queries have no answer of the {name}; they count 0");
+        }
+    }
+    Ok(Outcome { dataset, candidate: candidate.run, measured })
+}
+
+/// Judges, writes, prints, and ends with the verdict.
+fn conclude(args: &Args, order: &MeasureOrder, outcome: Result<Outcome, Stopped>) -> ExitCode {
+    let gate = &order.gate;
+    let judged = match &outcome {
+        Ok(found) => judge(&found.measured.coverage, &gate.rules, &found.measured.comparison.rows, &gate.judging),
+        Err(stopped) => stopped.judged(),
+    };
+    let measured = outcome.as_ref().ok().map(|found| &found.measured);
+    if let Err(text) = print(args.output, gate, measured, &judged).and_then(|()| write(args, gate, &outcome)) {
+        eprintln!("error: {text}");
+        return ExitCode::from(EXIT_UNDECIDED);
+    }
+    match judged.gate.verdict() {
+        Verdict::Pass => ExitCode::SUCCESS,
+        Verdict::Fail => ExitCode::from(EXIT_FAIL),
+        Verdict::Inconclusive | Verdict::Error => ExitCode::from(EXIT_UNDECIDED),
+    }
+}
+
+fn print(output: Output, gate: &Gate, measured: Option<&Measured>, judged: &GateJudged) -> Result<(), String> {
+    let text = match output {
+        Output::Json => show::json(gate, measured, judged).map_err(|e| format!("the result is no JSON: {e}"))?,
+        Output::Table => show::table(gate, measured, judged),
+    };
+    println!("{text}");
+    Ok(())
+}
+
+fn write(args: &Args, gate: &Gate, outcome: &Result<Outcome, Stopped>) -> Result<(), String> {
+    let Ok(found) = outcome else { return Ok(()) };
+    let cannot = |file: &Path, e: std::io::Error| format!("{}: cannot be written: {e}", file.display());
+    if let Some(file) = &args.write_run {
+        let written = File::create(file).and_then(|to| found.candidate.write(BufWriter::new(to)));
+        written.map_err(|e| cannot(file, e))?;
+    }
+    if let Some(file) = &args.per_query {
+        show::write_per_query(file, &found.dataset, gate, &found.measured).map_err(|e| cannot(file, e))?;
+    }
+    Ok(())
+}
+
+/// One thread is enough: the work is waiting for answers.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|e| Failure::unavailable("InternalError", format!("the program cannot start: {e}")))?;
+    Ok(runtime.block_on(work))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::reason::VerdictReason;
+    use crate::evaluation::verdict::Reason;
+
+    #[test]
+    fn the_words_of_the_verdict_are_those_of_the_api() {
+        let api: Vec<&str> = VerdictReason::ALL.iter().map(|r| r.as_str()).collect();
+        let ours: Vec<&str> = Reason::ALL.iter().map(|r| r.as_str()).collect();
+        assert_eq!(api, ours);
+    }
 }

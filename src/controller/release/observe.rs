@@ -1,0 +1,212 @@
+//! What a pass of a release reads: release and route live, everything else as far as it can be had.
+//!
+//! Why in two parts: the way back needs the release, its route and the live signals and nothing else, so a
+//! failed read of anything else only takes the ways up away ([`World`] is `None`), never the way down.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
+
+use super::plan::{online, watch};
+use crate::api::{EmbeddingModel, EvalGate, RagRelease, RagReleaseStatus, VectorIndex, names};
+use crate::controller::attempt::Attempt;
+use crate::controller::config::Config;
+use crate::controller::context::Context;
+use crate::controller::error::Error;
+use crate::controller::read::{self, Referred};
+use crate::controller::release::revision::Snapshot;
+use crate::controller::route::HTTPRoute;
+use crate::controller::signals::Readings;
+
+/// Everything that the plan looks at.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    pub now: Timestamp,
+    pub config: Config,
+    pub route: RouteSeen,
+    pub readings: Readings,
+    pub world: Option<World>,
+}
+
+/// The HTTPRoute of the release's name.
+#[derive(Clone, Debug)]
+pub enum RouteSeen {
+    /// The cluster has no such kind.
+    ApiMissing,
+    Absent,
+    /// Somebody else's.
+    Foreign,
+    Ours(Box<HTTPRoute>),
+}
+
+/// What only the ways up need.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub index: Referred<VectorIndex>,
+    pub models: BTreeMap<String, Referred<EmbeddingModel>>,
+    pub gates: BTreeMap<String, Referred<EvalGate>>,
+    pub snapshots: Vec<ControllerRevision>,
+    pub deployments: Vec<Deployment>,
+    pub services: Vec<Service>,
+    pub pods: Vec<Pod>,
+    /// Evaluation Jobs by name.
+    pub attempts: BTreeMap<String, Attempt>,
+    /// Claims of embedded indexes that only one node may mount.
+    pub one_node_claims: Vec<String>,
+}
+
+/// Reads it all; `None`: the release is gone.
+pub async fn observe(ctx: &Context, cached: Arc<RagRelease>) -> Result<Option<(RagRelease, Observed)>, Error> {
+    let namespace = cached.namespace().unwrap_or_default();
+    let name = cached.name_any();
+    let (release, route) =
+        futures::join!(read::one::<RagRelease>(ctx, &namespace, &name), read::one::<HTTPRoute>(ctx, &namespace, &name));
+    let uid = cached.uid().unwrap_or_default();
+    // Another object of the same name is another object: the watch brings it.
+    let Some(release) = release?.filter(|r| r.metadata.uid == cached.metadata.uid) else {
+        ctx.signals.watch(&uid, None);
+        return Ok(None);
+    };
+    let route = match route {
+        Ok(Some(route)) if read::is_owned(&route.metadata, &uid) => RouteSeen::Ours(Box::new(route)),
+        Ok(Some(_)) => RouteSeen::Foreign,
+        Ok(None) => api_or_absent(ctx, &namespace).await?,
+        Err(error) => return Err(error),
+    };
+    let world = match world(ctx, &release, &namespace, &uid).await {
+        Ok(world) => Some(world),
+        Err(error) => {
+            tracing::warn!(release = name, %error, "the world around a release cannot be read: it cannot go up, only down");
+            None
+        }
+    };
+    let object = ObjectRef::new(&name).within(&namespace);
+    let readings = match &world {
+        Some(world) => {
+            ctx.signals.watch(&uid, watch::wanted(&release, object, world));
+            ctx.signals.readings(&uid)
+        }
+        None => ctx.signals.readings(&uid),
+    };
+    let observed = Observed { now: Timestamp::now(), config: ctx.config.clone(), route, readings, world };
+    Ok(Some((release, observed)))
+}
+
+/// A name that is not found may mean that the kind is not: a list tells them apart.
+async fn api_or_absent(ctx: &Context, namespace: &str) -> Result<RouteSeen, Error> {
+    match read::labelled::<HTTPRoute>(ctx, namespace, names::LABEL_OWNER_UID).await {
+        Ok(_) => Ok(RouteSeen::Absent),
+        Err(Error::Read { source, .. }) if is_not_found(&source) => Ok(RouteSeen::ApiMissing),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_not_found(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_not_found())
+}
+
+async fn world(ctx: &Context, release: &RagRelease, namespace: &str, uid: &str) -> Result<World, Error> {
+    let status = release.status.clone().unwrap_or_default();
+    let (index, snapshots, deployments, services, pods) = futures::try_join!(
+        read::referred::<VectorIndex>(ctx, namespace, &release.spec.index_ref.name),
+        read::owned::<ControllerRevision>(ctx, namespace, uid),
+        read::owned::<Deployment>(ctx, namespace, uid),
+        read::owned::<Service>(ctx, namespace, uid),
+        pods(ctx, namespace, uid),
+    )?;
+    let kept: Vec<Snapshot> = snapshots.iter().filter_map(Snapshot::read).collect();
+    let models = models(ctx, namespace, release, &index, &kept).await?;
+    let mut gates = BTreeMap::new();
+    for gate in &release.spec.rollout.gates {
+        gates.insert(gate.name.clone(), read::referred::<EvalGate>(ctx, namespace, &gate.name).await?);
+    }
+    let mut attempts = BTreeMap::new();
+    for job in running_jobs(&status) {
+        attempts.insert(job.to_owned(), read::attempt(ctx, namespace, job).await?);
+    }
+    let mut claims: Vec<String> = kept.iter().map(|s| s.claim.clone()).collect();
+    if let Referred::Here(index) = &index {
+        claims.extend(index.spec.store.embedded.as_ref().map(|e| e.claim_name.clone()));
+    }
+    claims.sort();
+    claims.dedup();
+    let mut one_node_claims = Vec::new();
+    for claim in claims {
+        if read::one_node_only(ctx, namespace, &claim).await? {
+            one_node_claims.push(claim);
+        }
+    }
+    Ok(World { index, models, gates, snapshots, deployments, services, pods, attempts, one_node_claims })
+}
+
+/// Pods that our Deployments own carry the label; Jobs' pods carry a purpose beside it.
+async fn pods(ctx: &Context, namespace: &str, uid: &str) -> Result<Vec<Pod>, Error> {
+    let selector = format!("{}={uid},{},!{}", names::LABEL_OWNER_UID, names::LABEL_REVISION, names::LABEL_PURPOSE);
+    let found: Vec<Pod> = read::labelled(ctx, namespace, &selector).await?;
+    let by_replica_set =
+        |pod: &Pod| pod.owner_references().iter().any(|o| o.kind == "ReplicaSet" && o.controller == Some(true));
+    Ok(found.into_iter().filter(by_replica_set).collect())
+}
+
+/// Models of the target and of every snapshot.
+async fn models(
+    ctx: &Context,
+    namespace: &str,
+    release: &RagRelease,
+    index: &Referred<VectorIndex>,
+    kept: &[Snapshot],
+) -> Result<BTreeMap<String, Referred<EmbeddingModel>>, Error> {
+    let mut wanted: Vec<String> = kept.iter().map(|s| s.model.clone()).collect();
+    if let Referred::Here(index) = index {
+        let versions = index.status.iter().flat_map(|s| &s.versions);
+        let pinned = release.spec.version.as_deref();
+        wanted.extend(versions.filter(|v| pinned.is_none_or(|p| p == v.name)).map(|v| v.model.clone()));
+    }
+    wanted.sort();
+    wanted.dedup();
+    let mut models = BTreeMap::new();
+    for name in wanted {
+        let found = read::referred::<EmbeddingModel>(ctx, namespace, &name).await?;
+        models.insert(name, found);
+    }
+    Ok(models)
+}
+
+/// Jobs whose end is still to be read.
+fn running_jobs(status: &RagReleaseStatus) -> impl Iterator<Item = &str> {
+    status.gates.iter().filter(|g| g.verdict.is_none()).filter_map(|g| g.job.as_deref())
+}
+
+/// Addresses of the metrics of ready pods, by revision and pod UID.
+pub fn targets(world: &World) -> BTreeMap<String, BTreeMap<String, String>> {
+    let mut targets: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    for pod in world.pods.iter().filter(|p| p.metadata.deletion_timestamp.is_none() && is_ready(p)) {
+        let revision = pod.labels().get(names::LABEL_REVISION);
+        let ip = pod.status.as_ref().and_then(|s| s.pod_ip.as_deref());
+        let (Some(revision), Some(ip), Some(uid)) = (revision, ip, pod.uid()) else { continue };
+        let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
+        let address = format!("http://{host}:{}/metrics", names::PORT_HEALTH);
+        targets.entry(revision.clone()).or_default().insert(uid, address);
+    }
+    targets
+}
+
+/// Whether the kubelet says that a pod is ready.
+pub fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
+/// Scrape interval of a release without online gates.
+pub const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The interval that a release's online gates ask for.
+pub fn interval(status: &RagReleaseStatus) -> Duration {
+    online::gates(status).map(|gate| gate.interval).min().unwrap_or(PLAIN_INTERVAL)
+}

@@ -1,0 +1,94 @@
+//! Children of a release: a snapshot, a Deployment and a Service for each revision in use.
+//!
+//! Invariants: nothing that serves or may be gone back to is deleted; a child that differs from its snapshot is
+//! put back; what is not known is left alone.
+
+use std::collections::BTreeSet;
+
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
+
+use super::Draft;
+use super::target::Target;
+use crate::api::names;
+use crate::controller::plan::{Action, ChildKind, covers};
+use crate::controller::read::Referred;
+use crate::controller::release::render;
+use crate::controller::release::revision::Snapshot;
+use crate::controller::release::traffic::{service_name, written};
+
+impl Draft<'_> {
+    /// Makes, mends and removes children. Without the world in view nothing is touched.
+    pub(super) fn children(&mut self, target: &Target) {
+        let Some(world) = self.world() else { return };
+        let status = &self.plan.status;
+        let mut used: BTreeSet<String> = BTreeSet::new();
+        used.extend(status.stable.as_ref().map(|s| s.revision.clone()));
+        used.extend(status.candidate.as_ref().map(|c| c.revision.clone()));
+        used.extend(status.previous.as_ref().map(|p| p.revision.clone()));
+        for revision in &used {
+            let kept = self.snapshot(revision);
+            let snapshot = match (kept, target) {
+                (Some(snapshot), _) => snapshot,
+                (None, Target::Revision(wanted)) if wanted.revision == *revision => {
+                    let number = world.snapshots.iter().map(|s| s.revision).max().unwrap_or(0).saturating_add(1);
+                    let body = render::snapshot(self.release, wanted, number);
+                    let name = service_name(&self.release.name_any(), revision);
+                    self.plan.actions.push(Action::Create { kind: ChildKind::ControllerRevision, name, body });
+                    wanted.as_ref().clone()
+                }
+                (None, _) => continue,
+            };
+            self.ensure(&snapshot);
+        }
+        self.remove_unused(&used);
+    }
+
+    fn ensure(&mut self, snapshot: &Snapshot) {
+        let Some(world) = self.world() else { return };
+        let Some(Referred::Here(model)) = world.models.get(&snapshot.model) else { return };
+        let one_node = world.one_node_claims.contains(&snapshot.claim);
+        let Some(deployment) = render::deployment(self.release, &self.seen.config, snapshot, model, one_node) else {
+            return;
+        };
+        let service = render::service(self.release, &snapshot.revision);
+        let name = service_name(&self.release.name_any(), &snapshot.revision);
+        let live = world.deployments.iter().find(|d| d.name_any() == name);
+        self.put(ChildKind::Deployment, &name, live, deployment);
+        let live = world.services.iter().find(|s| s.name_any() == name);
+        self.put(ChildKind::Service, &name, live, service);
+    }
+
+    fn put<K: Serialize>(&mut self, kind: ChildKind, name: &str, live: Option<&K>, body: serde_json::Value) {
+        let name = name.to_owned();
+        match live.map(|l| serde_json::to_value(l).unwrap_or_default()) {
+            None => self.plan.actions.push(Action::Create { kind, name, body }),
+            Some(live) if covers(&live, &body) => {}
+            Some(_) => self.plan.actions.push(Action::Apply { kind, name, body }),
+        }
+    }
+
+    fn remove_unused(&mut self, used: &BTreeSet<String>) {
+        let Some(world) = self.world() else { return };
+        let release = self.release.name_any();
+        let live = self.live_route();
+        let unused = |labels: &std::collections::BTreeMap<String, String>| {
+            let revision = labels.get(names::LABEL_REVISION)?;
+            // The live route decides, not what was decided about it.
+            let routed = live.and_then(|route| written(route, &release, revision)).unwrap_or(0) > 0;
+            (!used.contains(revision) && !routed).then_some(())
+        };
+        let mut actions = Vec::new();
+        let mut delete = |kind: ChildKind, meta: &kube::core::ObjectMeta| {
+            let labels = meta.labels.clone().unwrap_or_default();
+            if meta.deletion_timestamp.is_none() && unused(&labels).is_some() {
+                let (name, uid) = (meta.name.clone().unwrap_or_default(), meta.uid.clone().unwrap_or_default());
+                actions.push(Action::Delete { kind, name, uid });
+            }
+        };
+        world.deployments.iter().for_each(|d| delete(ChildKind::Deployment, d.meta()));
+        world.services.iter().for_each(|s| delete(ChildKind::Service, s.meta()));
+        world.snapshots.iter().for_each(|s| delete(ChildKind::ControllerRevision, s.meta()));
+        self.plan.actions.extend(actions);
+    }
+}

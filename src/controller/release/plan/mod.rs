@@ -1,0 +1,298 @@
+//! What a release does next: pure and total, one decision a pass.
+//!
+//! Why one [`Draft`]: every part looks at the same observation and writes into the same status, so nothing is
+//! decided twice. Invariants: a decision stands in the status before anything acts on it; down before up; a
+//! weight goes up only with the world in view; what is not known is never taken for good news.
+
+mod children;
+mod command;
+mod gates;
+mod machine;
+pub mod online;
+mod target;
+mod verdict;
+pub mod watch;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::observe::{Observed, RouteSeen, World};
+use super::traffic::{self, Acceptance, Weight};
+use crate::api::release::{OnInconclusive, RollbackCause, Step, TrafficStatus};
+use crate::api::{RagRelease, RagReleaseSpec, RagReleaseStatus, Reason, names};
+use crate::controller::condition::{State, parse_time, time_text};
+use crate::controller::event::Note;
+use crate::controller::plan::{Action, ChildKind, Plan};
+use crate::controller::reconcile::owner;
+use crate::controller::route::HTTPRoute;
+use crate::controller::spec::{self, Invalid};
+
+/// A release that moves is looked at this often even if nothing calls.
+const MOVING: Duration = Duration::from_secs(10);
+/// A cluster without the HTTPRoute kind is looked at again after this time.
+const NO_API: Duration = Duration::from_secs(300);
+/// A settled release is planned again after this time, should an event have been lost.
+const SETTLED: Duration = Duration::from_secs(600);
+
+/// Plans one pass.
+pub fn plan(release: &RagRelease, seen: &Observed) -> Plan<RagReleaseStatus> {
+    let mut draft = Draft::new(release, seen);
+    if release.metadata.deletion_timestamp.is_some() {
+        draft.delete();
+        return draft.plan;
+    }
+    if !release.finalizers().iter().any(|f| f == names::FINALIZER) {
+        draft.plan.actions.push(Action::Finalizer { present: true });
+    }
+    match &seen.route {
+        RouteSeen::Foreign => {
+            draft.conclude(words::route_not_owned(release));
+            return draft.plan;
+        }
+        RouteSeen::ApiMissing => {
+            draft.plan.look_again(NO_API);
+            draft.conclude(words::gateway_api_missing());
+            return draft.plan;
+        }
+        RouteSeen::Absent | RouteSeen::Ours(_) => {}
+    }
+    let spec = Validated::parse(&release.spec);
+    let target = target::resolve(release, seen, &spec);
+    draft.commands();
+    let state = draft.step(&target, &spec);
+    draft.children(&target);
+    draft.route();
+    draft.sample();
+    draft.conclude(state);
+    draft.plan
+}
+
+/// The fields of a spec that have rules of their own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Validated {
+    pub steps: Vec<Step>,
+    pub min_requests: i64,
+    pub on_inconclusive: OnInconclusive,
+    pub progress_deadline: Duration,
+    pub window: Duration,
+    pub rolls_back_on: Vec<RollbackCause>,
+}
+
+const MONTH: Duration = Duration::from_secs(720 * 3600);
+
+impl Validated {
+    /// Checks what CEL checks, for objects that predate a rule.
+    pub fn parse(spec: &RagReleaseSpec) -> Result<Self, Invalid> {
+        let rollout = &spec.rollout;
+        if spec.traffic.gateway.is_none() {
+            return Err(Invalid::new("spec.traffic.gateway", "is missing; name the Gateways in `parentRefs`"));
+        }
+        let mut before = 0;
+        for (i, step) in rollout.steps.iter().enumerate() {
+            let field = format!("spec.rollout.steps[{i}].weight");
+            if step.weight <= before || step.weight > 100 {
+                let problem = format!("must be greater than {before} and at most 100; got {}", step.weight);
+                return Err(Invalid::new(field, problem));
+            }
+            before = step.weight;
+            spec::duration(&format!("spec.rollout.steps[{i}].hold"), &step.hold, Duration::ZERO, MONTH)?;
+        }
+        if before != 100 {
+            return Err(Invalid::new("spec.rollout.steps", format!("must end with weight 100; the last is {before}")));
+        }
+        let second = Duration::from_secs(1);
+        Ok(Self {
+            steps: rollout.steps.clone(),
+            min_requests: rollout.min_requests,
+            on_inconclusive: rollout.on_inconclusive,
+            progress_deadline: spec::duration(
+                "spec.rollout.progressDeadline",
+                &rollout.progress_deadline,
+                second,
+                MONTH,
+            )?,
+            window: spec::duration("spec.rollback.window", &spec.rollback.window, Duration::ZERO, MONTH)?,
+            rolls_back_on: spec.rollback.on.clone(),
+        })
+    }
+}
+
+/// A pass in the making.
+struct Draft<'a> {
+    release: &'a RagRelease,
+    seen: &'a Observed,
+    old: RagReleaseStatus,
+    plan: Plan<RagReleaseStatus>,
+    commands: command::Given,
+}
+
+impl<'a> Draft<'a> {
+    fn new(release: &'a RagRelease, seen: &'a Observed) -> Self {
+        let old = release.status.clone().unwrap_or_default();
+        let plan = Plan::of(old.clone());
+        Self { release, seen, old, plan, commands: command::Given::default() }
+    }
+
+    fn status(&mut self) -> &mut RagReleaseStatus {
+        &mut self.plan.status
+    }
+
+    fn now(&self) -> Timestamp {
+        self.seen.now
+    }
+
+    fn now_text(&self) -> String {
+        time_text(self.seen.now)
+    }
+
+    fn world(&self) -> Option<&'a World> {
+        self.seen.world.as_ref()
+    }
+
+    fn live_route(&self) -> Option<&'a HTTPRoute> {
+        match &self.seen.route {
+            RouteSeen::Ours(route) => Some(route),
+            RouteSeen::ApiMissing | RouteSeen::Absent | RouteSeen::Foreign => None,
+        }
+    }
+
+    fn paused(&self) -> bool {
+        let command = self.release.annotations().get(names::COMMAND_PAUSE);
+        self.release.spec.paused || command.is_some_and(|value| value == "true")
+    }
+
+    fn since(&self, text: Option<&str>) -> Duration {
+        text.and_then(parse_time).map_or(Duration::ZERO, |at| elapsed(at, self.now()))
+    }
+
+    /// The candidate's weight as decided.
+    fn wanted_weight(&self) -> Weight {
+        let candidate = self.plan.status.candidate.as_ref();
+        candidate.and_then(|c| Weight::new(c.weight)).unwrap_or(Weight::NONE)
+    }
+
+    /// The route as the present decision wants it; `None`: nothing is to be routed.
+    fn wanted_route(&self) -> Option<HTTPRoute> {
+        let status = &self.plan.status;
+        let gateway = self.release.spec.traffic.gateway.as_ref()?;
+        let stable = status.stable.as_ref()?;
+        let namespace = self.release.namespace().unwrap_or_default();
+        let name = self.release.name_any();
+        let wanted = traffic::Wanted {
+            release: &name,
+            namespace: &namespace,
+            labels: crate::controller::pod::labels(&name, &self.release.uid().unwrap_or_default()),
+            owner: owner(self.release),
+            gateway,
+            stable: &stable.revision,
+            candidate: status.candidate.as_ref().map(|c| (c.revision.as_str(), self.wanted_weight())),
+            step: status.candidate.as_ref().map_or(0, |c| c.step),
+        };
+        Some(traffic::render(self.live_route(), &wanted))
+    }
+
+    /// Whether the live route says what the status of this pass wants, and every gateway took it.
+    fn acceptance(&self) -> Acceptance {
+        match (self.live_route(), self.wanted_route()) {
+            (Some(live), Some(wanted)) if traffic::same(live, &wanted) => traffic::acceptance(live),
+            (None, None) => Acceptance::Accepted,
+            (Some(_), Some(_) | None) | (None, Some(_)) => Acceptance::Pending,
+        }
+    }
+
+    /// Writes the route when it differs, and says who changed it when that was not us.
+    fn route(&mut self) {
+        let name = self.release.name_any();
+        let (live, wanted) = (self.live_route(), self.wanted_route());
+        let settled = self.plan.status.traffic.as_ref().is_some_and(|t| t.accepted)
+            && self.old.stable == self.plan.status.stable
+            && self.old.candidate.as_ref().map(|c| (&c.revision, c.weight))
+                == self.plan.status.candidate.as_ref().map(|c| (&c.revision, c.weight));
+        let accepted = self.acceptance() == Acceptance::Accepted;
+        match (live, wanted) {
+            (_, None) => {}
+            (None, Some(wanted)) => {
+                if settled && self.old.stable.is_some() {
+                    let text = format!("HTTPRoute {name} was deleted; it is made again with the weights as decided.");
+                    self.plan.events.push(Note::warning(Reason::RouteDrift, text));
+                }
+                self.write_route(ChildWrite::Create, &name, &wanted);
+            }
+            (Some(live), Some(wanted)) if !traffic::same(live, &wanted) => {
+                if settled && live.spec != wanted.spec && self.spec_is_known() {
+                    let text = format!(
+                        "HTTPRoute {name} was changed by {}; it is put back as decided. Change the RagRelease instead.",
+                        traffic::last_editor(live)
+                    );
+                    self.plan.events.push(Note::warning(Reason::RouteDrift, text));
+                }
+                self.write_route(ChildWrite::Replace, &name, &wanted);
+            }
+            (Some(_), Some(_)) => {}
+        }
+        let written = self
+            .plan
+            .status
+            .candidate
+            .as_ref()
+            .and_then(|c| live.and_then(|route| traffic::written(route, &name, &c.revision)));
+        let wanted_weight = i32::from(self.wanted_weight().percent());
+        let now = self.now_text();
+        let traffic = self.plan.status.traffic.get_or_insert_with(TrafficStatus::default);
+        if traffic.wanted != wanted_weight {
+            traffic.wanted = wanted_weight;
+            traffic.counted = None;
+        }
+        traffic.written = written;
+        if traffic.accepted != accepted {
+            traffic.accepted = accepted;
+            traffic.converged_at = accepted.then_some(now);
+        }
+    }
+
+    /// Whether the spec that the route is rendered from is the one that was last acted on.
+    fn spec_is_known(&self) -> bool {
+        self.old.observed_generation == self.release.metadata.generation.unwrap_or(0)
+    }
+
+    fn write_route(&mut self, how: ChildWrite, name: &str, route: &HTTPRoute) {
+        let body = serde_json::to_value(route).unwrap_or_default();
+        let (kind, name) = (ChildKind::HttpRoute, name.to_owned());
+        self.plan.actions.push(match how {
+            ChildWrite::Create => Action::Create { kind, name, body },
+            ChildWrite::Replace => Action::Replace { kind, name, body },
+        });
+    }
+
+    /// The route goes first, so that users meet an absent route and no broken backends; the rest is collected
+    /// through its owner references.
+    fn delete(&mut self) {
+        if let Some(route) = self.live_route() {
+            self.plan.actions.push(Action::Delete {
+                kind: ChildKind::HttpRoute,
+                name: self.release.name_any(),
+                uid: route.uid().unwrap_or_default(),
+            });
+        }
+        if self.release.finalizers().iter().any(|f| f == names::FINALIZER) {
+            self.plan.actions.push(Action::Finalizer { present: false });
+        }
+        self.conclude(State::waiting(Reason::Deleting, "Its route is removed first, then its pods."));
+    }
+}
+
+enum ChildWrite {
+    Create,
+    Replace,
+}
+
+/// Time between two instants; a clock that went back gives none.
+fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or(Duration::ZERO)
+}

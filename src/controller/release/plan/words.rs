@@ -1,0 +1,179 @@
+//! Where a release stands, in words: conditions, the summary, the columns.
+//!
+//! Invariants: a message says what serves; no times or counters that churn; the summary has at most 160
+//! characters.
+
+use kube::ResourceExt;
+
+use super::Draft;
+use crate::api::release::{CandidateStatus, FailedRevision, Failure};
+use crate::api::{ConditionType, RagRelease, Reason};
+use crate::controller::condition::{self, Extra, Meanwhile, State};
+use crate::controller::release::traffic::Acceptance;
+
+const SUMMARY: usize = 160;
+
+pub fn route_not_owned(release: &RagRelease) -> State {
+    let name = release.name_any();
+    State::stalled(
+        Reason::NotOwned,
+        format!(
+            "An HTTPRoute {name} that this release does not own stands in its namespace; nothing is written. Delete or \
+             rename that route, or give the release another name."
+        ),
+    )
+}
+
+pub fn gateway_api_missing() -> State {
+    State::stalled(
+        Reason::GatewayApiMissing,
+        "This cluster has no HTTPRoute kind; nothing is written. Install the Gateway API and an implementation of it; \
+         it is looked for every 5 minutes.",
+    )
+}
+
+impl Draft<'_> {
+    /// Writes conditions, summary and columns.
+    pub(super) fn conclude(&mut self, state: State) {
+        let serving = self.serving_condition();
+        let generation = self.release.metadata.generation.unwrap_or(0);
+        let now = self.now();
+        let state = match (&state, &self.plan.status.stable) {
+            (State::Reconciling { reason, message, .. }, None) => {
+                State::Reconciling { ready: Meanwhile::Unknown, reason: *reason, message: message.clone() }
+            }
+            (State::Ready { .. } | State::Reconciling { .. } | State::Stalled { .. }, _) => state,
+        };
+        let conditions = condition::derive(&self.old.conditions, &state, &[serving], generation, now);
+        let gate = self.gate_word();
+        let summary: String = state.message().chars().take(SUMMARY).collect();
+        let status = self.status();
+        status.conditions = conditions;
+        status.observed_generation = generation;
+        status.summary = Some(summary);
+        status.gate = gate;
+    }
+
+    fn serving_condition(&self) -> Extra {
+        let extra = |status, reason, message: String| Extra { type_: ConditionType::Serving, status, reason, message };
+        let Some(stable) = &self.plan.status.stable else {
+            return extra(false, Reason::NoReadyEndpoints, "Nothing is routed yet.".to_owned());
+        };
+        let revision = &stable.revision;
+        match self.ready_pods(revision) {
+            Some(0) if self.plan.status.candidate.as_ref().is_some_and(|c| c.weight > 0) => extra(
+                true,
+                Reason::ServingCandidate,
+                format!("Stable revision {revision} has no ready pod; the candidate answers its share."),
+            ),
+            Some(0) => extra(false, Reason::NoReadyEndpoints, format!("Revision {revision} has no ready pod.")),
+            Some(_) => extra(true, Reason::ServingStable, format!("Revision {revision} answers.")),
+            // Not known in this pass: as it was.
+            None => match condition::find(&self.old.conditions, ConditionType::Serving) {
+                Some(old) if old.status == "False" => extra(false, Reason::NoReadyEndpoints, old.message.clone()),
+                Some(_) | None => extra(true, Reason::ServingStable, format!("Revision {revision} answers.")),
+            },
+        }
+    }
+
+    /// A text with what serves beside it.
+    pub(super) fn beside(&self, text: &str) -> String {
+        let status = &self.plan.status;
+        match (&status.stable, &status.candidate) {
+            (Some(stable), Some(c)) if c.weight > 0 => {
+                let rest = 100_i32.saturating_sub(c.weight);
+                format!("{text} Revision {} serves {rest} %, {} {} %.", stable.revision, c.revision, c.weight)
+            }
+            (Some(stable), _) => format!("{text} Revision {} serves 100 %.", stable.revision),
+            (None, _) => format!("{text} Nothing is routed yet."),
+        }
+    }
+
+    pub(super) fn beside_state(&self, state: State) -> State {
+        match state {
+            State::Ready { reason, message } => State::Ready { reason, message },
+            State::Reconciling { ready, reason, message } => {
+                State::Reconciling { ready, reason, message: self.beside(&message) }
+            }
+            State::Stalled { reason, message } => State::Stalled { reason, message: self.beside(&message) },
+        }
+    }
+
+    pub(super) fn preparing_state(&self, revision: &str, what: &str) -> State {
+        State::waiting(Reason::Preparing, self.beside(&format!("Revision {revision} is prepared: {what}.")))
+    }
+
+    pub(super) fn stepping_state(&self, candidate: &CandidateStatus, what: &str) -> State {
+        let now = self.plan.status.candidate.as_ref().unwrap_or(candidate);
+        let text = format!("Revision {} is at step {}: {what}.", now.revision, now.step_text);
+        State::waiting(Reason::Stepping, self.beside(&text))
+    }
+
+    pub(super) fn paused_state(&self, candidate: &CandidateStatus) -> State {
+        let text = format!(
+            "Paused at step {} of revision {}; going down still works. Resume by removing ragops.dev/pause or \
+             spec.paused.",
+            candidate.step_text, candidate.revision
+        );
+        State::waiting(Reason::Paused, self.beside(&text))
+    }
+
+    pub(super) fn rolling_back_state(&self, revision: &str, failure: &Failure) -> State {
+        let text = format!("Revision {revision} is withdrawn: {}", failure.message);
+        State::waiting(Reason::RollingBack, self.beside(&text))
+    }
+
+    /// A revision that failed before stays out until somebody acts.
+    pub(super) fn failed_before(&self, failed: &FailedRevision) -> State {
+        let retry = self.command("retry", &failed.revision);
+        let text = self.beside(&failed.message);
+        let text = format!("{text} No retry until the spec changes; to try it again: {retry}.");
+        let reason = match self.plan.status.stable {
+            Some(_) => Reason::RolledBack,
+            None => Reason::ALL.iter().find(|r| r.as_str() == failed.reason).copied().unwrap_or(Reason::GateFailed),
+        };
+        State::stalled(reason, text)
+    }
+
+    /// Nothing but stable: ready as soon as the gateway took its route.
+    pub(super) fn serving(&self) -> State {
+        let Some(stable) = &self.plan.status.stable else { return self.unchanged() };
+        match self.acceptance() {
+            Acceptance::Accepted => {}
+            Acceptance::Pending => {
+                let text =
+                    format!("Revision {} is routed: the gateway has not accepted the route yet.", stable.revision);
+                return State::waiting(Reason::Stepping, text);
+            }
+            Acceptance::Refused(told) => {
+                let text = format!("Revision {} is not routed: {told}.", stable.revision);
+                return State::waiting(Reason::RouteNotAccepted, text);
+            }
+        }
+        if self.ready_pods(&stable.revision) == Some(0) {
+            let text = format!("Revision {} is routed, but has no ready pod.", stable.revision);
+            return State::waiting(Reason::StableUnavailable, text);
+        }
+        let back = match &self.plan.status.previous {
+            Some(previous) => format!(" {} is kept ready for a way back.", previous.revision),
+            None => String::new(),
+        };
+        State::ready(Reason::Promoted, format!("Revision {} ({}) serves 100 %.{back}", stable.revision, stable.version))
+    }
+
+    /// Nothing could be decided in this pass: what was said stays.
+    pub(super) fn unchanged(&self) -> State {
+        let ready = condition::find(&self.old.conditions, ConditionType::Ready);
+        let Some(ready) = ready else {
+            return State::waiting(Reason::Progressing, "The cluster could not be read in full; it is tried again.");
+        };
+        let reason = Reason::ALL.iter().find(|r| r.as_str() == ready.reason).copied().unwrap_or(Reason::Progressing);
+        if condition::is_true(&self.old.conditions, ConditionType::Stalled) {
+            return State::stalled(reason, ready.message.clone());
+        }
+        if condition::is_true(&self.old.conditions, ConditionType::Reconciling) {
+            return State::waiting(reason, ready.message.clone());
+        }
+        State::ready(reason, ready.message.clone())
+    }
+}

@@ -1,0 +1,184 @@
+//! What a release makes: snapshot, Deployment, Service, evaluation Job. Pure.
+
+use k8s_openapi::api::apps::v1::{
+    ControllerRevision, Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
+};
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::ResourceExt;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::revision::Snapshot;
+use super::traffic::service_name;
+use crate::api::gate::{Dataset, DatasetFormat};
+use crate::api::release::FrozenGate;
+use crate::api::{DataFrom, EmbeddingModel, RagRelease, names};
+use crate::controller::config::Config;
+use crate::controller::model;
+use crate::controller::pod::{self, JobRequest, LIGHT, Mounts, Pod, SERVE};
+use crate::controller::reconcile::owner;
+use crate::controller::spec::duration;
+use crate::worker::job::{Arm, JobInput, ServeTask, Task, paths};
+
+fn labels(release: &RagRelease, revision: &str) -> BTreeMap<String, String> {
+    let mut labels = pod::labels(&release.name_any(), &release.uid().unwrap_or_default());
+    labels.insert(names::LABEL_REVISION.to_owned(), revision.to_owned());
+    labels
+}
+
+fn meta(release: &RagRelease, revision: &str) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(service_name(&release.name_any(), revision)),
+        namespace: release.namespace(),
+        labels: Some(labels(release, revision)),
+        owner_references: Some(vec![owner(release)]),
+        ..ObjectMeta::default()
+    }
+}
+
+fn selector(release: &RagRelease, revision: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (names::LABEL_OWNER_UID.to_owned(), release.uid().unwrap_or_default()),
+        (names::LABEL_REVISION.to_owned(), revision.to_owned()),
+    ])
+}
+
+/// The snapshot as a ControllerRevision.
+pub fn snapshot(release: &RagRelease, snapshot: &Snapshot, number: i64) -> Value {
+    let body = ControllerRevision {
+        metadata: meta(release, &snapshot.revision),
+        revision: number,
+        data: serde_json::to_value(snapshot).ok().map(RawExtension),
+    };
+    serde_json::to_value(body).unwrap_or_default()
+}
+
+/// The Deployment of a revision; `None` until its encoder has an address.
+pub fn deployment(
+    release: &RagRelease,
+    config: &Config,
+    snapshot: &Snapshot,
+    encoder: &EmbeddingModel,
+    one_node: bool,
+) -> Option<Value> {
+    let input = JobInput {
+        v: 1,
+        run: snapshot.revision.clone(),
+        task: Task::Serve(ServeTask {
+            release: release.name_any(),
+            revision: snapshot.revision.clone(),
+            version: snapshot.version_text(),
+            physical: snapshot.physical.clone(),
+            content_digest: snapshot.tuple.content_digest.clone(),
+            search: snapshot.tuple.search.clone(),
+            retrieval: snapshot.tuple.retrieval.clone(),
+            encoder: model::encoder(encoder)?,
+        }),
+    };
+    let pod = Pod {
+        config,
+        image: Some(&snapshot.image),
+        args: vec!["serve".to_owned()],
+        input: Some(&input),
+        mounts: model::mounts(encoder, Mounts::default().claim(&snapshot.claim, paths::INDEX, true)),
+        resources: release.spec.serving.resources.as_ref(),
+        defaults: SERVE,
+        labels: labels(release, &snapshot.revision),
+        together: one_node.then(|| snapshot.claim.clone()),
+        serves: true,
+    };
+    let body = Deployment {
+        metadata: meta(release, &snapshot.revision),
+        spec: Some(DeploymentSpec {
+            replicas: Some(release.spec.serving.replicas),
+            revision_history_limit: Some(2),
+            selector: LabelSelector {
+                match_labels: Some(selector(release, &snapshot.revision)),
+                ..LabelSelector::default()
+            },
+            strategy: Some(DeploymentStrategy {
+                type_: Some("RollingUpdate".to_owned()),
+                rolling_update: Some(RollingUpdateDeployment {
+                    max_surge: Some(IntOrString::Int(1)),
+                    max_unavailable: Some(IntOrString::Int(0)),
+                }),
+            }),
+            template: pod::template(&pod),
+            ..DeploymentSpec::default()
+        }),
+        status: None,
+    };
+    serde_json::to_value(body).ok()
+}
+
+/// The Service of a revision: traffic, and the evaluation port for gate runs.
+pub fn service(release: &RagRelease, revision: &str) -> Value {
+    let port = |name: &str, port: i32| ServicePort {
+        name: Some(name.to_owned()),
+        port,
+        target_port: Some(IntOrString::String(name.to_owned())),
+        ..ServicePort::default()
+    };
+    let body = Service {
+        metadata: meta(release, revision),
+        spec: Some(ServiceSpec {
+            selector: Some(selector(release, revision)),
+            ports: Some(vec![port("http", names::PORT_TRAFFIC), port("evaluation", names::PORT_EVALUATION)]),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    };
+    serde_json::to_value(body).unwrap_or_default()
+}
+
+/// The evaluation port of a revision's own Service.
+pub fn arm(release: &str, namespace: &str, snapshot: &Snapshot) -> Arm {
+    let service = service_name(release, &snapshot.revision);
+    Arm {
+        url: format!("http://{service}.{namespace}.svc:{}", names::PORT_EVALUATION),
+        revision: snapshot.revision.clone(),
+        content_digest: snapshot.tuple.content_digest.clone(),
+        fingerprint: snapshot.tuple.fingerprint.clone(),
+    }
+}
+
+/// A dataset with no source: what a gate of another kind has.
+pub fn no_dataset() -> Dataset {
+    Dataset { from: DataFrom::default(), format: DatasetFormat::Beir, split: String::new() }
+}
+
+/// The Job of one gate run. It mounts the dataset and nothing else: its arms are Services.
+pub fn evaluate_job(release: &RagRelease, config: &Config, gate: &FrozenGate, name: &str, input: &JobInput) -> Value {
+    let uid = release.uid().unwrap_or_default();
+    let mounts = match gate.spec.retrieval.as_ref() {
+        Some(retrieval) => Mounts::default().data(&retrieval.dataset.from, paths::DATASET),
+        None => Mounts::default(),
+    };
+    let (least, most) = (Duration::from_secs(1), Duration::from_secs(72 * 3600));
+    let deadline = duration("timeout", &gate.spec.timeout, least, most).unwrap_or(Duration::from_secs(1_800));
+    let job = pod::job(&JobRequest {
+        name: name.to_owned(),
+        namespace: &release.namespace().unwrap_or_default(),
+        owner: owner(release),
+        purpose: "evaluate",
+        deadline_seconds: i64::try_from(deadline.as_secs()).unwrap_or(i64::MAX),
+        retries: 0,
+        pod: Pod {
+            config,
+            image: None,
+            args: vec!["evaluate".to_owned()],
+            input: Some(input),
+            mounts,
+            resources: None,
+            defaults: LIGHT,
+            labels: pod::labels(&release.name_any(), &uid),
+            together: None,
+            serves: false,
+        },
+    });
+    serde_json::to_value(job).unwrap_or_default()
+}

@@ -1,0 +1,78 @@
+//! What a revision is, and the snapshot that can rebuild it.
+//!
+//! Why a snapshot: the YAML of a stable revision may have changed long ago. Invariants: the same tuple is the
+//! same revision, whatever else changes; a snapshot holds no endpoint, so a moved encoder needs no new revision.
+
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use serde::{Deserialize, Serialize};
+
+use crate::api::index::Search;
+use crate::api::release::Retrieval;
+use crate::worker::job::digest;
+
+/// What decides the answers: this and nothing else is the identity of a revision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tuple {
+    pub content_digest: String,
+    pub fingerprint: String,
+    pub search: Search,
+    pub retrieval: Retrieval,
+}
+
+impl Tuple {
+    /// First 10 hex digits of SHA-256 over the canonical JSON.
+    pub fn revision(&self) -> String {
+        digest(self).chars().take(10).collect()
+    }
+}
+
+/// A revision as it can be rebuilt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Snapshot {
+    pub revision: String,
+    pub tuple: Tuple,
+    /// VectorIndex and version.
+    pub index: String,
+    pub version: String,
+    /// Directory of the version, and the claim that holds it.
+    pub physical: String,
+    pub claim: String,
+    /// EmbeddingModel that encodes queries.
+    pub model: String,
+    pub image: String,
+}
+
+impl Snapshot {
+    /// Index and version as status shows them.
+    pub fn version_text(&self) -> String {
+        format!("{}/{}", self.index, self.version)
+    }
+
+    /// The snapshot that a ControllerRevision holds.
+    pub fn read(stored: &ControllerRevision) -> Option<Self> {
+        serde_json::from_value(stored.data.as_ref()?.0.clone()).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::release::Mode;
+
+    #[test]
+    fn only_the_tuple_makes_a_revision() {
+        let tuple = Tuple {
+            content_digest: "c".to_owned(),
+            fingerprint: "f".to_owned(),
+            search: Search::default(),
+            retrieval: Retrieval::default(),
+        };
+        assert_eq!(tuple.revision().len(), 10);
+        assert_eq!(tuple.revision(), tuple.clone().revision());
+        let mut hybrid = tuple.clone();
+        hybrid.retrieval.mode = Mode::Hybrid;
+        assert_ne!(hybrid.revision(), tuple.revision());
+    }
+}

@@ -1,0 +1,239 @@
+//! An arm behind HTTP: the evaluation port of `rag serve`.
+//!
+//! Invariants: every call has a time limit and every answer a size limit; connections that are refused and
+//! answers 429, 502, 503 and 504 are tried again within that time, since a Service may refuse the first
+//! connection to a pod that has just become ready; every answer must come from the revision found at the start.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use rustls::{ClientConfig, RootCertStore};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::arm::{SearchError, Searcher, Served};
+use super::stopped::{Cause, Stopped};
+use crate::evaluation::lines::short;
+use crate::evaluation::run::Hit;
+
+/// Time for one question, with its repetitions.
+const QUESTION: Duration = Duration::from_secs(10);
+/// Time for the first word of an arm, which may have become ready a moment ago.
+const FIRST_WORD: Duration = Duration::from_secs(30);
+const CONNECT: Duration = Duration::from_secs(3);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Largest answer: 10,000 chunks of 6 KiB.
+const MOST_BYTES: usize = 64 << 20;
+
+/// An arm behind HTTP.
+pub struct HttpSearcher {
+    client: Client,
+    search: Url,
+    served: Served,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RevisionAnswer {
+    revision: String,
+    content_digest: String,
+    fingerprint: String,
+    documents: Option<u64>,
+    chunks: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct SearchAnswer {
+    revision: String,
+    results: Vec<ResultAnswer>,
+}
+
+#[derive(Deserialize)]
+struct ResultAnswer {
+    document: String,
+    score: f64,
+}
+
+/// An RFC 9457 problem document, as far as it is shown.
+#[derive(Deserialize)]
+struct ProblemAnswer {
+    title: Option<String>,
+    detail: Option<String>,
+}
+
+impl HttpSearcher {
+    /// Asks the arm what it serves.
+    pub async fn connect(base: &Url) -> Result<Self, Stopped> {
+        let unreachable = |text: String| Stopped::new(Cause::EndpointUnavailable, text);
+        let client = client().map_err(unreachable)?;
+        let (revision, search) = (below(base, "v1/revision"), below(base, "v1/search"));
+        let answer: RevisionAnswer = call(|| client.get(revision.clone()), FIRST_WORD)
+            .await
+            .map_err(|why| unreachable(format!("{base} does not say what it serves: {why}")))?;
+        let served = Served {
+            revision: answer.revision,
+            content_digest: answer.content_digest,
+            fingerprint: answer.fingerprint,
+            documents: answer.documents,
+            chunks: answer.chunks,
+        };
+        Ok(Self { client, search, served })
+    }
+}
+
+impl Searcher for HttpSearcher {
+    fn served(&self) -> &Served {
+        &self.served
+    }
+
+    fn search<'a>(&'a self, query: &'a str, chunks: usize) -> BoxFuture<'a, Result<Vec<Hit>, SearchError>> {
+        Box::pin(async move {
+            let body = serde_json::json!({"query": query, "k": chunks, "noCache": true});
+            let request = || self.client.post(self.search.clone()).json(&body);
+            let answer: SearchAnswer = call(request, QUESTION).await.map_err(SearchError::Failed)?;
+            if answer.revision != self.served.revision {
+                return Err(SearchError::OtherRevision(format!(
+                    "{} answered from revision {}, but {} was to be measured; run again when the arm has settled",
+                    self.search,
+                    short(&answer.revision),
+                    self.served.revision
+                )));
+            }
+            if answer.results.len() > chunks {
+                let text = format!("answered with {} results where {chunks} were asked", answer.results.len());
+                return Err(SearchError::Failed(text));
+            }
+            if answer.results.iter().any(|r| r.document.is_empty()) {
+                return Err(SearchError::Failed("answered with a result without a document id".to_owned()));
+            }
+            Ok(answer.results.into_iter().map(|r| Hit { document: r.document, score: r.score }).collect())
+        })
+    }
+}
+
+/// Below the base address, whether or not that ends with a slash.
+fn below(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
+    url
+}
+
+fn client() -> Result<Client, String> {
+    let mut roots = RootCertStore::empty();
+    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|e| format!("TLS cannot start: {e}"))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Client::builder()
+        .tls_backend_preconfigured(tls)
+        .connect_timeout(CONNECT)
+        .timeout(FIRST_WORD)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(|e| format!("the HTTP client cannot start: {}", said(&e)))
+}
+
+/// Why one try gave nothing.
+enum Try {
+    Again(String),
+    Never(String),
+}
+
+/// Tries until there is an answer, an error that stays, or no time left.
+async fn call<T: DeserializeOwned>(request: impl Fn() -> RequestBuilder, time: Duration) -> Result<T, String> {
+    let end = Instant::now() + time;
+    let mut pause = FIRST_PAUSE;
+    let mut last = None;
+    loop {
+        match timeout_at(end, once(request())).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(Try::Never(why))) => return Err(why),
+            Ok(Err(Try::Again(why))) => last = Some(why),
+            Err(_) => return Err(last.unwrap_or_else(|| format!("no answer within {} s", time.as_secs()))),
+        }
+        if Instant::now() + pause >= end {
+            return Err(last.unwrap_or_default());
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn once<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Try> {
+    let response = request.send().await.map_err(|e| Try::Again(said(&e)))?;
+    let status = response.status();
+    let body = bounded(response).await?;
+    if status != StatusCode::OK {
+        let why = refusal(status, &body);
+        return Err(match status {
+            StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT => Try::Again(why),
+            _ => Try::Never(why),
+        });
+    }
+    serde_json::from_slice(&body).map_err(|e| Try::Never(format!("the answer is not the retrieval API's: {e}")))
+}
+
+async fn bounded(mut response: Response) -> Result<Vec<u8>, Try> {
+    let mut body = Vec::new();
+    while let Some(part) = response.chunk().await.map_err(|e| Try::Again(said(&e)))? {
+        if body.len().saturating_add(part.len()) > MOST_BYTES {
+            return Err(Try::Never(format!("the answer has more than {MOST_BYTES} bytes")));
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(body)
+}
+
+fn refusal(status: StatusCode, body: &[u8]) -> String {
+    let problem = serde_json::from_slice::<ProblemAnswer>(body).ok();
+    let text =
+        problem.and_then(|p| p.detail.or(p.title)).map(|t| format!(": {}", t.chars().take(300).collect::<String>()));
+    format!("answered {}{}", status.as_u16(), text.unwrap_or_default())
+}
+
+/// The innermost cause says what happened ("connection refused"), the outer ones only where.
+fn said(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_stand_below_the_base_address() {
+        for (base, expected) in [
+            ("http://arm:8081", "http://arm:8081/v1/search"),
+            ("http://arm:8081/", "http://arm:8081/v1/search"),
+            ("https://gateway/handbook/?x=1#y", "https://gateway/handbook/v1/search"),
+        ] {
+            assert_eq!(below(&base.parse().unwrap(), "v1/search").as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn a_refusal_shows_what_the_arm_said() {
+        let of = |body: &[u8]| refusal(StatusCode::BAD_REQUEST, body);
+        assert_eq!(
+            of(br#"{"title":"Bad Request","detail":"k must be at most 100"}"#),
+            "answered 400: k must be at most 100"
+        );
+        assert_eq!(of(br#"{"title":"Bad Request"}"#), "answered 400: Bad Request");
+        assert_eq!(of(b"<html>"), "answered 400");
+    }
+}

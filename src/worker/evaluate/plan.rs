@@ -1,0 +1,152 @@
+//! What a run has to do, checked before anything is read: from flags or from a gate's file.
+
+use std::path::{Path, PathBuf};
+
+use reqwest::Url;
+
+use crate::api::gate::{Baseline, EvalGate, Metric, Statistics};
+use crate::evaluation::verdict;
+use crate::worker::job;
+
+/// What must hold, and how it is judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gate {
+    pub metrics: Vec<Metric>,
+    pub statistics: Statistics,
+    pub rules: Vec<verdict::Rule>,
+    pub judging: verdict::Statistics,
+    /// Whether the gate wants a comparison.
+    pub baseline: Baseline,
+}
+
+impl Gate {
+    /// Checks metrics and statistics.
+    pub fn new(metrics: Vec<Metric>, statistics: Statistics, baseline: Baseline) -> Result<Self, String> {
+        let (rules, judging) = (job::rules(&metrics)?, job::judging(&statistics)?);
+        Ok(Self { metrics, statistics, rules, judging, baseline })
+    }
+
+    /// Reads an EvalGate from a YAML file.
+    pub fn read(file: &Path) -> Result<Self, String> {
+        let wrong = |why: String| format!("{}: {why}", file.display());
+        let text = std::fs::read_to_string(file).map_err(|e| wrong(format!("cannot be read: {e}")))?;
+        let gate: EvalGate = serde_yaml::from_str(&text).map_err(|e| wrong(format!("is not an EvalGate: {e}")))?;
+        let retrieval = gate.spec.retrieval.ok_or_else(|| {
+            wrong("is a gate without spec.retrieval; only a retrieval gate can be measured offline".to_owned())
+        })?;
+        Self::new(retrieval.metrics, retrieval.statistics, retrieval.baseline).map_err(wrong)
+    }
+
+    /// Documents that the deepest metric needs.
+    pub fn depth(&self) -> usize {
+        self.rules.iter().map(|rule| rule.metric().depth()).max().unwrap_or(1)
+    }
+
+    /// The margins.
+    pub fn margins(&self) -> Vec<f64> {
+        self.rules.iter().filter_map(|rule| rule.margin()).collect()
+    }
+}
+
+/// A metric as a flag: `ndcg@10:margin=0.02,floor=0.4`.
+pub fn metric_flag(text: &str) -> Result<Metric, String> {
+    let (name, settings) = text.split_once(':').unwrap_or((text, ""));
+    let mut metric = Metric { name: name.to_owned(), margin: None, floor: None, max: None, required: true };
+    for setting in settings.split(',').filter(|s| !s.is_empty()) {
+        let (key, value) =
+            setting.split_once('=').ok_or_else(|| format!("`{setting}` has no value; write key=value"))?;
+        let number = || value.parse::<f64>().map(Some).map_err(|_| format!("{key} `{value}` is not a number"));
+        match key {
+            "margin" => metric.margin = number()?,
+            "floor" => metric.floor = number()?,
+            "max" => metric.max = number()?,
+            "required" => {
+                metric.required = value.parse().map_err(|_| format!("required is true or false; got `{value}`"))?
+            }
+            other => return Err(format!("`{other}` is unknown; write margin, floor, max or required")),
+        }
+    }
+    verdict::Rule::new(&metric.name, metric.margin, metric.floor, metric.max, metric.required)
+        .map_err(|e| e.to_string())?;
+    Ok(metric)
+}
+
+/// Where the answers of an arm come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Arm {
+    /// A `rag serve`.
+    Url(Url),
+    /// A TREC run file.
+    Run(PathBuf),
+}
+
+impl Arm {
+    /// A URL, or a file that is there.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.starts_with("http://") || text.starts_with("https://") {
+            return text.parse().map(Self::Url).map_err(|e| format!("`{text}` is no URL: {e}"));
+        }
+        let path = PathBuf::from(text);
+        if path.is_dir() {
+            return Err(format!(
+                "`{text}` is a directory; start `rag serve --index {text} --model DIR` and give the URL of its evaluation port"
+            ));
+        }
+        if !path.is_file() {
+            return Err(format!("`{text}` is neither a URL (http://…) nor a run file that is there"));
+        }
+        Ok(Self::Run(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_flag_is_read() {
+        let metric = metric_flag("ndcg@10:margin=0.02,floor=0.4,max=0.9,required=false").unwrap();
+        assert_eq!((metric.name.as_str(), metric.margin, metric.floor), ("ndcg@10", Some(0.02), Some(0.4)));
+        assert_eq!((metric.max, metric.required), (Some(0.9), false));
+        for (flag, expected) in [
+            ("ndcg@10", "at least one of margin, floor and max"),
+            ("ndcg@10:margin", "`margin` has no value"),
+            ("ndcg@10:margin=x", "margin `x` is not a number"),
+            ("ndcg@10:margin=NaN", "margin must be at least"),
+            ("ndcg@10:mergin=0.1", "`mergin` is unknown; write margin"),
+            ("ndgc@10:margin=0.1", "`ndgc@10` is no metric"),
+            ("map:floor=0.1,required=yes", "required is true or false"),
+        ] {
+            let error = metric_flag(flag).unwrap_err();
+            assert!(error.contains(expected), "{flag}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_gate_is_read_from_yaml_and_checked() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("gate.yaml");
+        let gate = |metrics: &str| {
+            let text = format!(
+                "apiVersion: ragops.dev/v1alpha1\nkind: EvalGate\nmetadata: {{name: g}}\nspec:\n  retrieval:\n    \
+                 dataset: {{from: {{volume: {{claimName: c}}}}}}\n    metrics: {metrics}\n    statistics: {{method: PairedT}}\n"
+            );
+            std::fs::write(&file, text).unwrap();
+            Gate::read(&file)
+        };
+        let read = gate("[{name: ndcg@10, margin: 0.05, floor: 0.4}, {name: recall@100, margin: 0.05}]").unwrap();
+        assert_eq!((read.depth(), read.margins()), (100, vec![0.05, 0.05]));
+        assert_eq!(read.judging.method, verdict::Method::PairedT);
+        for (metrics, expected) in [
+            ("[]", "metrics must have 1 to 8 entries; got 0"),
+            ("[{name: map, floor: 0.1}, {name: map, max: 0.9}]", "`map` stands twice"),
+            ("[{name: map, floor: 2}]", "floor must lie between 0 and 1; got 2"),
+            ("[{name: map, flor: 0.2}]", "unknown field `flor`"),
+        ] {
+            let error = gate(metrics).unwrap_err();
+            assert!(error.contains(expected) && error.contains("gate.yaml"), "{error}");
+        }
+        std::fs::write(&file, "apiVersion: ragops.dev/v1alpha1\nkind: EvalGate\nmetadata: {name: g}\nspec:\n  online:\n    objectives: []\n").unwrap();
+        assert!(Gate::read(&file).unwrap_err().contains("without spec.retrieval"));
+    }
+}

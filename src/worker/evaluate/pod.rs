@@ -1,0 +1,291 @@
+//! The program in a Job: input from the environment, numbers into the receipt, no verdict.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::measure::{Answered, Identity, answers, measured};
+use super::plan::{Arm, Gate};
+use super::progress::Progress;
+use super::stopped::{Cause, Stopped};
+use crate::api::gate::{Baseline, Dataset as DatasetSpec, DatasetFormat};
+use crate::evaluation::dataset::{Dataset, Files};
+use crate::evaluation::verdict::judge;
+use crate::worker::exit::Failure;
+use crate::worker::job::{self, CheckTask, EvaluateTask, JobInput, Task, paths};
+use crate::worker::receipt::{Body, CheckReport, EvaluateReport, MetricRow};
+
+/// Carries out the task of a Job.
+pub fn carry_out(input: &JobInput) -> Result<Body, Failure> {
+    match &input.task {
+        Task::Check(task) => check(task, Path::new(paths::DATASET)),
+        Task::Evaluate(task) => super::block_on(evaluate(task, Path::new(paths::DATASET)))?,
+        Task::Build(_) | Task::Verify(_) | Task::Prune(_) | Task::Probe(_) | Task::Serve(_) => Err(Failure::invalid(
+            "InvalidSpec",
+            "the job input is none for `rag evaluate`: task must be check or evaluate",
+        )),
+    }
+}
+
+fn check(task: &CheckTask, mount: &Path) -> Result<Body, Failure> {
+    let dataset = Dataset::read(&files(&task.dataset, mount)?).map_err(Stopped::from)?;
+    Ok(Body::Check(report(&dataset)))
+}
+
+/// What a check reports.
+pub fn report(dataset: &Dataset) -> CheckReport {
+    CheckReport {
+        digest: dataset.digest().to_owned(),
+        queries: count(dataset.judged_count()),
+        judgments: count(dataset.judgment_count()),
+    }
+}
+
+async fn evaluate(task: &EvaluateTask, mount: &Path) -> Result<Body, Failure> {
+    let invalid = |text: String| Failure::invalid("InvalidSpec", text);
+    let baseline = if task.baseline.is_some() { Baseline::Stable } else { Baseline::None };
+    let gate = Gate::new(task.metrics.clone(), task.statistics.clone(), baseline).map_err(invalid)?;
+    let candidate = planned(&task.candidate).map_err(invalid)?;
+    let baseline = task.baseline.as_ref().map(planned).transpose().map_err(invalid)?;
+    let dataset = Dataset::read(&files(&task.dataset, mount)?).map_err(Stopped::from)?;
+    if dataset.digest() != task.dataset_digest {
+        let text = format!("The data set has digest {} where {} was planned.", dataset.digest(), task.dataset_digest);
+        return Err(Stopped::new(Cause::InputsChanged, text).into());
+    }
+    let mut progress = Progress::new();
+    let mut measure = async |name, (arm, identity): &(Arm, Identity)| -> Result<Answered, Stopped> {
+        answers(name, arm, Some(identity), &dataset, gate.depth(), &mut progress).await
+    };
+    let from_candidate = measure("candidate", &candidate).await?;
+    let from_baseline = match &baseline {
+        Some(arm) => Some(measure("baseline", arm).await?),
+        None => None,
+    };
+    let run = measured(&dataset, &gate, job::run_inputs(task), &from_candidate, from_baseline.as_ref());
+    // For people who read the log; the operator judges the receipt.
+    let judged = judge(&run.coverage, &gate.rules, &run.comparison.rows, &gate.judging);
+    eprintln!("{}", super::show::table(&gate, Some(&run), &judged));
+    Ok(Body::Evaluate(EvaluateReport {
+        inputs: run.inputs,
+        n: [
+            i64::try_from(run.coverage.queries).ok(),
+            i64::try_from(run.coverage.candidate).ok(),
+            run.coverage.baseline.and_then(|n| i64::try_from(n).ok()),
+            Some(count(run.comparison.unjudged)),
+            Some(count(run.comparison.without_relevant)),
+        ],
+        metrics: run.comparison.rows.iter().map(MetricRow::from).collect(),
+    }))
+}
+
+fn planned(arm: &job::Arm) -> Result<(Arm, Identity), String> {
+    let url = arm.url.parse().map_err(|e| format!("arm `{}` is no URL: {e}", arm.url))?;
+    let identity = Identity {
+        revision: arm.revision.clone(),
+        content_digest: arm.content_digest.clone(),
+        fingerprint: arm.fingerprint.clone(),
+    };
+    Ok((Arm::Url(url), identity))
+}
+
+/// The files of a data set below its mount.
+fn files(dataset: &DatasetSpec, mount: &Path) -> Result<Files, Failure> {
+    let DatasetFormat::Beir = dataset.format;
+    match (&dataset.from.config_map, &dataset.from.volume) {
+        (Some(_), None) => Ok(Files::config_map(mount)),
+        (None, Some(volume)) => Ok(Files::beir(&mount.join(inside(&volume.path)?), &dataset.split)),
+        (Some(_), Some(_)) | (None, None) => Err(Failure::invalid(
+            "InvalidSpec",
+            "exactly one of dataset.from.configMap and dataset.from.volume must be set",
+        )),
+    }
+}
+
+fn inside(path: &str) -> Result<PathBuf, Failure> {
+    let path = PathBuf::from(path);
+    if path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+        return Ok(path);
+    }
+    let text = format!("dataset.from.volume.path `{}` must be relative and without `..`", path.display());
+    Err(Failure::invalid("InvalidSpec", text))
+}
+
+fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::Json;
+    use axum::Router;
+    use axum::routing::{get, post};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::gate::{Metric, Statistics};
+    use crate::api::{ConfigMapSource, DataFrom, VolumeSource};
+    use crate::evaluation::verdict::{Reason, judge};
+    use crate::worker::receipt::{Receipt, Refused};
+
+    const QUERIES: usize = 150;
+
+    /// The keys of a ConfigMap.
+    fn mounted() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let queries: String = (0..QUERIES).map(|i| format!("{{\"_id\":\"q{i}\",\"text\":\"{i}\"}}\n")).collect();
+        let qrels: String = (0..QUERIES).map(|i| format!("q{i}\td{i}\t1\n")).collect();
+        std::fs::write(dir.path().join("queries.jsonl"), queries).unwrap();
+        std::fs::write(dir.path().join("qrels.tsv"), format!("query-id\tcorpus-id\tscore\n{qrels}")).unwrap();
+        dir
+    }
+
+    fn spec() -> DatasetSpec {
+        let config_map = Some(ConfigMapSource { name: "d".to_owned(), keys: Vec::new() });
+        DatasetSpec {
+            from: DataFrom { config_map, volume: None },
+            format: DatasetFormat::Beir,
+            split: "test".to_owned(),
+        }
+    }
+
+    /// An arm that finds the document of query i unless i is below `lost`; gives its plan and what it counted.
+    async fn arm(revision: &'static str, lost: usize) -> (job::Arm, Arc<AtomicUsize>) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        let search = async move |Json(body): Json<Value>| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let number: usize = body["query"].as_str().unwrap().parse().unwrap();
+            let document = if number < lost { "other".to_owned() } else { format!("d{number}") };
+            Json(json!({"revision": revision, "results": [{"id": "c", "document": document, "score": 1.0}]}))
+        };
+        let served =
+            json!({"revision": revision, "contentDigest": "c", "fingerprint": "f", "documents": 1, "chunks": 1});
+        let router =
+            Router::new().route("/v1/revision", get(async move || Json(served))).route("/v1/search", post(search));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let plan = job::Arm {
+            url,
+            revision: revision.to_owned(),
+            content_digest: "c".to_owned(),
+            fingerprint: "f".to_owned(),
+        };
+        (plan, asked)
+    }
+
+    fn task(mount: &Path, candidate: job::Arm, baseline: Option<job::Arm>) -> EvaluateTask {
+        let metric =
+            Metric { name: "success@1".to_owned(), margin: Some(0.05), floor: Some(0.1), max: None, required: true };
+        let digest = Dataset::read(&Files::config_map(mount)).unwrap().digest().to_owned();
+        EvaluateTask {
+            dataset: spec(),
+            dataset_digest: digest,
+            metrics: vec![metric],
+            statistics: Statistics::default(),
+            spec_digest: "s".to_owned(),
+            candidate,
+            baseline,
+        }
+    }
+
+    fn report_of(body: Body) -> EvaluateReport {
+        match body {
+            Body::Evaluate(report) => report,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_run_leaves_numbers_that_the_operator_can_judge() {
+        let mount = mounted();
+        let (candidate, _) = arm("a", 60).await;
+        let (baseline, _) = arm("b", 0).await;
+        let task = task(mount.path(), candidate, Some(baseline));
+        let report = report_of(evaluate(&task, mount.path()).await.unwrap());
+        assert_eq!(report.inputs, job::run_inputs(&task));
+        assert_eq!(report.n, [Some(150), Some(150), Some(150), Some(0), Some(0)]);
+        let row = report.metrics[0];
+        assert_eq!((row.n, row.c, row.b, row.nz, row.min), (150, 0.6, Some(1.0), Some(60), Some(-1.0)));
+        // What the operator does with it, after the receipt's way.
+        let receipt = Receipt { v: 1, run: "r1".to_owned(), body: Body::Evaluate(report) };
+        let line = receipt.to_line().unwrap();
+        assert_eq!(Receipt::parse(&line, "r2"), Err(Refused::Foreign { found: "r1".into(), expected: "r2".into() }));
+        let report = report_of(Receipt::parse(&line, "r1").unwrap().body);
+        let (rules, judging) = (job::rules(&task.metrics).unwrap(), job::judging(&task.statistics).unwrap());
+        let judged = judge(&report.coverage(true), &rules, &report.rows(), &judging);
+        assert_eq!(judged.gate.reason, Reason::RegressionProven);
+        assert!(judged.gate.sentence.contains("success@1 changed by -0.4000"), "{}", judged.gate.sentence);
+    }
+
+    #[tokio::test]
+    async fn a_first_release_has_no_baseline() {
+        let mount = mounted();
+        let (candidate, _) = arm("a", 0).await;
+        let report = report_of(evaluate(&task(mount.path(), candidate, None), mount.path()).await.unwrap());
+        assert_eq!(report.n, [Some(150), Some(150), None, Some(0), Some(0)]);
+        assert_eq!((report.metrics[0].c, report.metrics[0].b, report.metrics[0].l), (1.0, None, None));
+    }
+
+    #[tokio::test]
+    async fn an_arm_or_a_data_set_that_is_not_the_planned_one_ends_the_run_before_a_question() {
+        let mount = mounted();
+        let (candidate, asked) = arm("a", 0).await;
+        for change in ["revision", "digest", "fingerprint", "dataset"] {
+            let mut task = task(mount.path(), candidate.clone(), None);
+            match change {
+                "revision" => task.candidate.revision = "z".to_owned(),
+                "digest" => task.candidate.content_digest = "z".to_owned(),
+                "fingerprint" => task.candidate.fingerprint = "z".to_owned(),
+                _ => task.dataset_digest = "z".to_owned(),
+            }
+            match evaluate(&task, mount.path()).await.unwrap_err() {
+                Failure::Invalid { reason, text } => {
+                    assert_eq!(reason, "InputsChanged");
+                    assert!(text.contains("z was planned"), "{text}");
+                }
+                other => panic!("{change}: {other:?}"),
+            }
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn a_check_reports_digest_and_counts_and_refuses_with_file_and_line() {
+        let mount = mounted();
+        let Ok(Body::Check(found)) = check(&CheckTask { dataset: spec() }, mount.path()) else { panic!("no check") };
+        assert_eq!((found.queries, found.judgments, found.digest.len()), (150, 150, 64));
+        std::fs::write(mount.path().join("qrels.tsv"), "q1\td\t1\n").unwrap();
+        let failure = check(&CheckTask { dataset: spec() }, mount.path()).unwrap_err();
+        assert_eq!(failure.code(), 42);
+        assert!(failure.to_string().contains("qrels.tsv:1: found a judgment"), "{failure}");
+    }
+
+    #[test]
+    fn a_volume_is_read_inside_its_mount_only() {
+        let volume = |path: &str| {
+            let volume = Some(VolumeSource { claim_name: "c".to_owned(), path: path.to_owned() });
+            files(&DatasetSpec { from: DataFrom { config_map: None, volume }, ..spec() }, Path::new("/dataset"))
+        };
+        let found = volume("handbook").unwrap();
+        assert_eq!(found.queries, Path::new("/dataset/handbook/queries.jsonl"));
+        assert_eq!(found.qrels, Path::new("/dataset/handbook/qrels/test.tsv"));
+        assert_eq!(volume("").unwrap().queries, Path::new("/dataset/queries.jsonl"));
+        for path in ["../x", "/etc", "a/../../b"] {
+            assert_eq!(volume(path).unwrap_err().code(), 42, "{path}");
+        }
+        let neither = DatasetSpec { from: DataFrom::default(), ..spec() };
+        assert!(files(&neither, Path::new("/dataset")).is_err());
+    }
+
+    #[test]
+    fn another_programs_input_is_refused() {
+        let input = JobInput {
+            v: 1,
+            run: "r".to_owned(),
+            task: Task::Prune(job::PruneTask { owner_uid: "u".to_owned(), physical: Vec::new() }),
+        };
+        assert_eq!(carry_out(&input).unwrap_err().code(), 42);
+    }
+}

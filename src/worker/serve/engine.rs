@@ -1,0 +1,236 @@
+//! One index version with its encoder and its retrieval settings: from a question to results.
+//!
+//! Why apart from HTTP: the traffic port, the evaluation port and an evaluation in this process must give
+//! the same results.
+//!
+//! Invariants: the order of results is total (score descending, then id ascending); the first results are the
+//! same for every k; store reads run off the threads that answer, a bounded number at once.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use super::fuse::{DEPTH, fuse};
+use crate::api::release::{Mode, Retrieval};
+use crate::embedding::{EmbedError, Encoder, Side};
+use crate::store::embedded::EmbeddedIndex;
+use crate::store::{Filter, Manifest, Scored, StoreError, StoredChunk};
+use crate::worker::exit::Failure;
+
+/// Retrieval settings within their bounds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    pub top_k: usize,
+    pub mode: Mode,
+    rrf_k: f64,
+    min_score: Option<f64>,
+    overfetch: usize,
+}
+
+impl Settings {
+    /// Checks what the API's schema says, since stored objects may predate it.
+    pub fn of(retrieval: &Retrieval) -> Result<Self, Failure> {
+        let bounded = |field: &str, value: i32, least: i32, most: i32| {
+            usize::try_from(value).ok().filter(|_| (least..=most).contains(&value)).ok_or_else(|| {
+                Failure::invalid(
+                    "InvalidSpec",
+                    format!("retrieval.{field} is {value}; write a number from {least} to {most}"),
+                )
+            })
+        };
+        if retrieval.min_score.is_some_and(|score| !score.is_finite()) {
+            return Err(Failure::invalid("InvalidSpec", "retrieval.minScore is not a finite number"));
+        }
+        Ok(Self {
+            top_k: bounded("topK", retrieval.top_k, 1, 100)?,
+            mode: retrieval.mode,
+            rrf_k: bounded("fusion.rrf.k", retrieval.fusion.rrf.k, 1, 1000)? as f64,
+            min_score: retrieval.min_score,
+            overfetch: bounded("overfetch", retrieval.overfetch, 0, 100)?,
+        })
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    pub query: String,
+    /// Results wanted; at least 1.
+    pub k: usize,
+    pub filter: Option<Filter>,
+    /// Used instead of the query's own vector.
+    pub vector: Option<Vec<f32>>,
+}
+
+/// Why there are no results.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    #[error("vector has {found} numbers, this index has {expected} dimensions")]
+    Dimensions { found: usize, expected: usize },
+    #[error("the encoder gave no vector: {0}")]
+    Encoder(#[from] EmbedError),
+    #[error("the index cannot be read: {0}")]
+    Store(#[from] StoreError),
+    #[error("the search stopped: {0}")]
+    Stopped(String),
+}
+
+/// One index version, ready to be asked.
+pub struct Engine {
+    index: Arc<EmbeddedIndex>,
+    encoder: Arc<dyn Encoder>,
+    settings: Settings,
+    /// Searches at once: more than there are cores only take time from each other.
+    searches: Semaphore,
+}
+
+impl Engine {
+    /// Opens a version and checks that encoder and settings fit it. Blocks while it reads the vectors.
+    pub fn open(directory: &Path, encoder: Arc<dyn Encoder>, settings: Settings) -> Result<Self, Failure> {
+        let index = EmbeddedIndex::open(directory).map_err(open_failure)?;
+        let manifest = index.manifest();
+        if manifest.dimensions != encoder.dimensions() {
+            return Err(Failure::invalid(
+                "FingerprintMismatch",
+                format!(
+                    "index {} has {} dimensions, the encoder {}; serve it with the encoder that built it",
+                    directory.display(),
+                    manifest.dimensions,
+                    encoder.dimensions()
+                ),
+            ));
+        }
+        let wants_keywords = match settings.mode {
+            Mode::Vector => false,
+            Mode::Keyword | Mode::Hybrid => true,
+        };
+        if wants_keywords && !manifest.keyword {
+            return Err(Failure::invalid(
+                "InvalidSpec",
+                format!(
+                    "mode {:?} needs the keyword side, which index {} was built without; set keyword.enabled and \
+                     build it again, or use mode Vector",
+                    settings.mode,
+                    directory.display()
+                ),
+            ));
+        }
+        let cores = std::thread::available_parallelism().map_or(2, usize::from).max(2);
+        Ok(Self { index: Arc::new(index), encoder, settings, searches: Semaphore::new(cores) })
+    }
+
+    pub fn manifest(&self) -> &Manifest {
+        self.index.manifest()
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Vectors of the probe texts by the encoder that built the version.
+    pub fn references(&self) -> &[Vec<f32>] {
+        self.index.references()
+    }
+
+    pub fn encoder(&self) -> &dyn Encoder {
+        self.encoder.as_ref()
+    }
+
+    /// The best k chunks.
+    pub async fn search(&self, question: Question) -> Result<Vec<Scored>, SearchError> {
+        let vector = self.vector(&question).await?;
+        let (index, settings) = (self.index.clone(), self.settings);
+        self.blocking(move || retrieve(&index, &settings, &question, vector.as_deref())).await
+    }
+
+    /// Title, text and metadata of results, in their order.
+    pub async fn chunks(&self, hits: &[Scored]) -> Result<Vec<StoredChunk>, SearchError> {
+        let ordinals: Vec<u32> = hits.iter().map(|hit| hit.ordinal).collect();
+        let index = self.index.clone();
+        self.blocking(move || index.chunks(&ordinals)).await
+    }
+
+    /// Reads one chunk: the cheapest proof that the store answers.
+    pub async fn check(&self) -> Result<(), SearchError> {
+        if self.manifest().chunks == 0 {
+            return Ok(());
+        }
+        let index = self.index.clone();
+        self.blocking(move || index.chunk(0)).await.map(|_| ())
+    }
+
+    /// The vector to search with; `None` when the mode needs none, or when the encoder knows nothing of the text
+    /// (all zeros has no direction, and would find something at random).
+    async fn vector(&self, question: &Question) -> Result<Option<Vec<f32>>, SearchError> {
+        let vector = match (self.settings.mode, &question.vector) {
+            (Mode::Keyword, _) => return Ok(None),
+            (Mode::Vector | Mode::Hybrid, Some(vector)) => vector.clone(),
+            (Mode::Vector | Mode::Hybrid, None) => {
+                let texts = [question.query.clone()];
+                self.encoder.embed(&texts, Side::Query).await?.into_iter().next().unwrap_or_default()
+            }
+        };
+        let expected = self.manifest().dimensions;
+        if vector.len() != expected {
+            return Err(SearchError::Dimensions { found: vector.len(), expected });
+        }
+        Ok(vector.iter().any(|value| *value != 0.0).then_some(vector))
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, SearchError> {
+        let _turn = self.searches.acquire().await.map_err(|error| SearchError::Stopped(error.to_string()))?;
+        let done = tokio::task::spawn_blocking(work).await.map_err(|error| SearchError::Stopped(error.to_string()))?;
+        Ok(done?)
+    }
+}
+
+/// The search itself, in the order of the settings.
+fn retrieve(
+    index: &EmbeddedIndex,
+    settings: &Settings,
+    question: &Question,
+    vector: Option<&[f32]>,
+) -> Result<Vec<Scored>, StoreError> {
+    let filter = question.filter.as_ref();
+    let nearest = |k: usize| -> Result<Vec<Scored>, StoreError> {
+        let Some(vector) = vector else { return Ok(Vec::new()) };
+        let mut hits = index.search_vector(vector, k, filter)?;
+        if let Some(least) = settings.min_score {
+            hits.retain(|hit| hit.score >= least);
+        }
+        Ok(hits)
+    };
+    let wanted = question.k.saturating_add(settings.overfetch);
+    let mut hits = match settings.mode {
+        Mode::Vector => nearest(wanted)?,
+        Mode::Keyword => index.search_keyword(&question.query, wanted, filter)?,
+        Mode::Hybrid => {
+            let words = index.search_keyword(&question.query, DEPTH, filter)?;
+            fuse([&nearest(DEPTH)?, &words], settings.rrf_k)
+        }
+    };
+    hits.truncate(question.k);
+    Ok(hits)
+}
+
+fn open_failure(error: StoreError) -> Failure {
+    match error {
+        // A claim that is not mounted yet, or a version still being written: may be there next time.
+        StoreError::Io { .. } | StoreError::Incomplete(_) => {
+            Failure::unavailable("SourceUnavailable", error.to_string())
+        }
+        StoreError::Damaged { .. }
+        | StoreError::Format { .. }
+        | StoreError::Exists(_)
+        | StoreError::Name(_)
+        | StoreError::Vector { .. }
+        | StoreError::TooMany { .. }
+        | StoreError::NoKeyword
+        | StoreError::NoChunk { .. }
+        | StoreError::Sqlite { .. } => Failure::invalid("ChecksFailed", error.to_string()),
+    }
+}

@@ -1,0 +1,194 @@
+//! What the CRDs refuse, asked of the real apiserver: each message says what is wrong and what to write.
+
+use anyhow::{Context as _, Result, ensure};
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+
+use crate::bench::{Bench, CASES};
+use crate::demo::cluster::Cluster;
+use crate::demo::data::manifest;
+use crate::demo::objects::{api_of, apply, delete, documents, placed};
+
+/// One wrong spec: example, pointer, value put there, and what the refusal must say.
+type Wrong = (&'static str, &'static str, Value, &'static str);
+
+fn wrong_models() -> Vec<Wrong> {
+    let model = "embedding-model";
+    let long = "a".repeat(41);
+    let hosted = json!({"url": "https://example.com/v1"});
+    vec![
+        (model, "/metadata/name", json!("0word"), "must be a DNS label of at most 40 characters"),
+        (model, "/metadata/name", json!(long), "must be a DNS label of at most 40 characters"),
+        (model, "/metadata/name", json!("word.llama"), "must be a DNS label of at most 40 characters"),
+        (model, "/spec/endpoint", json!({}), "exactly one of spec.endpoint.openAI and spec.endpoint.managed"),
+        (model, "/spec/endpoint/openAI", hosted, "exactly one of spec.endpoint.openAI and spec.endpoint.managed"),
+        (model, "/spec/endpoint", json!({"openAI": {"url": "https://me@example.com/v1"}}), "url"),
+        (model, "/spec/endpoint", json!({"openAI": {"url": "https://a.b/v1", "timeout": "30"}}), "timeout"),
+        (model, "/spec/dimensions", json!(0), "spec.dimensions"),
+        (model, "/spec/dimensions", json!(8193), "spec.dimensions"),
+        (model, "/spec/distance", json!("Manhattan"), "spec.distance"),
+        (model, "/spec/endpoint/managed/replicas", json!(0), "replicas"),
+    ]
+}
+
+fn wrong_indexes() -> Vec<Wrong> {
+    let index = "vector-index";
+    let source = json!({"name": "twice", "from": {"configMap": {"name": "a"}}});
+    let both = json!({"configMap": {"name": "a"}, "volume": {"claimName": "b"}});
+    vec![
+        (index, "/spec/sources", json!([]), "spec.sources"),
+        (index, "/spec/sources", json!([source, source]), "spec.sources must have unique names"),
+        (index, "/spec/sources/0/from", json!({}), "exactly one of from.configMap and from.volume"),
+        (index, "/spec/sources/0/from", both, "exactly one of from.configMap and from.volume"),
+        (index, "/spec/sources/0/format", json!("Pdf"), "format"),
+        (index, "/spec/chunking/overlapTokens", json!(256), "must be smaller than spec.chunking.maxTokens"),
+        (index, "/spec/chunking/maxTokens", json!(15), "maxTokens"),
+        (index, "/spec/store", json!({}), "spec.store.embedded must be set"),
+        (index, "/spec/deletionPolicy", json!("Keep"), "deletionPolicy"),
+        (index, "/spec/build/deadline", json!("two hours"), "deadline"),
+        (index, "/spec/retention/versions", json!(0), "versions"),
+    ]
+}
+
+fn wrong_gates() -> Vec<Wrong> {
+    let gate = "eval-gate";
+    let online = json!({"objectives": [{"name": "errors", "signal": "ErrorRate", "max": 0.05}]});
+    let of = |objectives: Value| json!({"online": {"objectives": objectives}});
+    let errors = json!({"name": "errors", "signal": "ErrorRate", "max": 0.05});
+    vec![
+        (gate, "/spec", json!({}), "exactly one of spec.retrieval and spec.online"),
+        (gate, "/spec/online", online, "exactly one of spec.retrieval and spec.online"),
+        (gate, "/spec/retrieval/metrics", json!([]), "metrics"),
+        (gate, "/spec/retrieval/metrics/0", json!({"name": "ndcg@10"}), "at least one of margin, floor and max"),
+        (gate, "/spec/retrieval/metrics/0/name", json!("recall@10"), "must have unique names"),
+        (gate, "/spec/retrieval/metrics/0/name", json!("ndcg"), "name"),
+        (gate, "/spec/retrieval/metrics/0/floor", json!(1.5), "floor"),
+        (gate, "/spec/retrieval/dataset/from", json!({}), "exactly one of from.configMap and from.volume"),
+        (gate, "/spec/retrieval/statistics/alpha", json!(0.5), "alpha"),
+        (gate, "/spec", of(json!([errors, errors])), "must have unique names"),
+        (
+            gate,
+            "/spec",
+            of(json!([{"name": "slow", "signal": "SlowRate", "max": 0.05}])),
+            "threshold must be set for signal SlowRate and only for it",
+        ),
+        (
+            gate,
+            "/spec",
+            of(json!([{"name": "errors", "signal": "ErrorRate", "threshold": "1s", "max": 0.05}])),
+            "threshold must be set for signal SlowRate and only for it",
+        ),
+        (
+            gate,
+            "/spec",
+            of(json!([{"name": "slow", "signal": "SlowRate", "threshold": "120ms", "max": 0.05}])),
+            "threshold must be one of 5ms 10ms 25ms",
+        ),
+    ]
+}
+
+fn wrong_releases() -> Vec<Wrong> {
+    let release = "rag-release";
+    let steps = |weights: &[i32]| Value::from_iter(weights.iter().map(|w| json!({"weight": w})));
+    let gate = json!({"name": "live-slo", "when": "DuringTraffic"});
+    vec![
+        (release, "/metadata/name", json!("9lives"), "must be a DNS label of at most 40 characters"),
+        (release, "/spec/traffic", json!({}), "spec.traffic.gateway must be set"),
+        (release, "/spec/rollout/steps", steps(&[10, 50]), "must have weight 100"),
+        (release, "/spec/rollout/steps", steps(&[50, 10, 100]), "must rise strictly"),
+        (release, "/spec/rollout/steps", steps(&[50, 50, 100]), "must rise strictly"),
+        (release, "/spec/rollout/steps", steps(&[]), "steps"),
+        (release, "/spec/rollout/steps/0/weight", json!(0), "weight"),
+        (release, "/spec/rollout/steps/0/hold", json!("10"), "hold"),
+        (release, "/spec/rollout/gates", json!([gate, gate]), "must have unique names"),
+        (release, "/spec/rollout/gates/0/when", json!("Later"), "when"),
+        (release, "/spec/retrieval/topK", json!(101), "topK"),
+        (release, "/spec/retrieval/mode", json!("Magic"), "mode"),
+        (release, "/spec/version", json!("3"), "version"),
+        (release, "/spec/traffic/gateway/parentRefs", json!([]), "parentRefs"),
+        (release, "/spec/traffic/gateway/pathPrefix", json!("handbook"), "pathPrefix"),
+        (release, "/spec/rollback/window", json!("3d"), "window"),
+    ]
+}
+
+/// Every wrong spec is refused, and the example itself is not.
+pub async fn wrong_specs_are_refused_with_what_to_write_instead(bench: &Bench) -> Result<()> {
+    let cluster = bench.cluster().await?;
+    namespace(cluster).await?;
+    for file in ["embedding-model", "vector-index", "eval-gate", "rag-release"] {
+        for document in placed(documents(&manifest(&format!("examples/{file}.yaml"))?)?, CASES) {
+            dry_run(cluster, &document).await.with_context(|| format!("examples/{file}.yaml was refused"))?;
+        }
+    }
+    let tables = [wrong_models(), wrong_indexes(), wrong_gates(), wrong_releases()];
+    for (file, pointer, value, says) in tables.concat() {
+        let example = documents(&manifest(&format!("examples/{file}.yaml"))?)?;
+        let mut document = placed(example, CASES).into_iter().next().context("an empty example")?;
+        let (parent, field) = pointer.rsplit_once('/').context("a pointer without /")?;
+        let parent = document.pointer_mut(parent).with_context(|| format!("{file} has no {parent}"))?;
+        match (parent, field.parse::<usize>()) {
+            (Value::Array(items), Ok(place)) => items[place] = value.clone(),
+            (parent, _) => parent[field] = value.clone(),
+        }
+        match dry_run(cluster, &document).await {
+            Ok(()) => anyhow::bail!("{file}: {pointer} = {value} was accepted"),
+            Err(error) => {
+                let text = format!("{error:#}");
+                ensure!(text.contains(says), "{file}: {pointer} = {value}: {text:?} does not say {says:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Identity fields are immutable, the endpoint is not.
+pub async fn an_identity_never_changes(bench: &Bench) -> Result<()> {
+    let cluster = bench.cluster().await?;
+    namespace(cluster).await?;
+    let example = documents(&manifest("examples/embedding-model.yaml")?)?;
+    let mut document = placed(example, CASES).into_iter().next().context("an empty example")?;
+    document["metadata"]["name"] = json!("identity");
+    let object = apply(&cluster.client, &document).await?;
+    let api = api_of(&cluster.client, &object).await?;
+    let outcome = async {
+        for (field, value) in [
+            ("model", json!("other")),
+            ("revision", json!("2")),
+            ("dimensions", json!(64)),
+            ("distance", json!("Dot")),
+            ("normalize", json!(false)),
+            ("prefixes", json!({"query": "q: "})),
+            ("maxInputTokens", json!(128)),
+        ] {
+            let patch = Patch::Merge(json!({"spec": {field: value}}));
+            let params = PatchParams { dry_run: true, ..PatchParams::default() };
+            let text = match api.patch("identity", &params, &patch).await {
+                Ok(_) => anyhow::bail!("{field} could be changed"),
+                Err(error) => error.to_string(),
+            };
+            ensure!(text.contains("must not change; create a new EmbeddingModel"), "{field}: {text}");
+        }
+        let endpoint = Patch::Merge(json!({"spec": {"endpoint": {"managed": {"replicas": 2}}}}));
+        let params = PatchParams { dry_run: true, ..PatchParams::default() };
+        api.patch("identity", &params, &endpoint).await.context("the endpoint cannot be changed")?;
+        Ok(())
+    }
+    .await;
+    delete(&api, "identity").await?;
+    outcome
+}
+
+async fn dry_run(cluster: &Cluster, document: &Value) -> Result<()> {
+    let object: DynamicObject = serde_json::from_value(document.clone())?;
+    let api = api_of(&cluster.client, &object).await?;
+    let params = PostParams { dry_run: true, ..PostParams::default() };
+    api.create(&params, &object).await?;
+    Ok(())
+}
+
+async fn namespace(cluster: &Cluster) -> Result<()> {
+    for document in placed(documents(&manifest("examples/handbook/1-namespace.yaml")?)?, CASES) {
+        apply(&cluster.client, &document).await?;
+    }
+    Ok(())
+}
