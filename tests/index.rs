@@ -362,6 +362,40 @@ async fn unchanged_texts_are_not_embedded_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_documents_that_wait_behind_one_are_written_in_order() {
+    let world = World::new().await;
+    let short = |n: usize| json!({"id": format!("d{n}"), "text": format!("word{n}")}).to_string();
+    world.write("a.jsonl", &(0..900).map(short).collect::<Vec<_>>());
+    world.build(&world.task("v1")).await.unwrap();
+    world.embedded(1);
+    let mut edited: Vec<String> = (0..900).map(short).collect();
+    edited[0] = json!({"id": "d0", "text": "edited"}).to_string();
+    edited[899] = json!({"id": "d899", "text": "edited too"}).to_string();
+    world.write("a.jsonl", &edited);
+    let mut task = world.task("v2");
+    task.previous = Some("idx-v1".into());
+    task.encoder.batch_size = 100;
+    task.encoder.max_concurrency = 1;
+    let report = world.build(&task).await.unwrap();
+    assert_eq!((report.chunks, report.reused_chunks, world.embedded(1)), (900, 898, 2));
+    let index = EmbeddedIndex::open(&world.index().join("idx-v2")).unwrap();
+    assert_eq!((index.chunk(0).unwrap().id, index.chunk(899).unwrap().id), ("d0#0".into(), "d899#0".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_may_be_empty_where_that_is_allowed() {
+    let world = World::new().await;
+    let mut task = world.task("v1");
+    task.data_quality.min_documents = 0;
+    let report = world.build(&task).await.unwrap();
+    assert_eq!((report.source, report.chunks), (0, 0));
+    assert_eq!(world.verify(world.verify_task(&task, &report)).await.unwrap().sampled, 0);
+    let index = EmbeddedIndex::open(&world.index().join("idx-v1")).unwrap();
+    assert!(index.search_vector(&[1.0; DIMENSIONS], 5, None).unwrap().is_empty());
+    assert!(index.search_keyword("word", 5, None).unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_ended_build_leaves_nothing_and_the_next_one_succeeds() {
     let world = World::new().await;
     world.write("a.jsonl", &lines(50));

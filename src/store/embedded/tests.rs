@@ -362,6 +362,34 @@ proptest! {
 }
 
 #[test]
+fn a_search_equals_a_full_scan_in_order_and_scores() {
+    use rand_core::{RngCore as _, SeedableRng as _};
+    let root = tempfile::tempdir().unwrap();
+    for distance in DISTANCES {
+        let mut draw = rand_pcg::Pcg64::seed_from_u64(11);
+        let mut number = || (draw.next_u32() % 9) as f32 - 4.25;
+        let mut vectors: Vec<Vec<f32>> = (0..300).map(|_| (0..5).map(|_| number()).collect()).collect();
+        // Whole families of equal vectors.
+        (0..100).for_each(|n| vectors[n + 200] = vectors[n % 7].clone());
+        let rows: Vec<Row<'_>> = vectors.iter().map(|v| Row { vector: v.clone(), ..row("", "x", json!({})) }).collect();
+        let dir = root.path().join(format!("{distance:?}"));
+        write(&dir, distance, &rows);
+        let index = EmbeddedIndex::open(&dir).unwrap();
+        for n in 0..20 {
+            let query = &vectors[n];
+            let mut expected: Vec<(String, f64)> =
+                full_scan(distance, query, &vectors, 300).into_iter().map(|(n, s)| (format!("d{n}#0"), s)).collect();
+            expected.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+            for k in [1, 7, 25, 300, 1000] {
+                let hits = index.search_vector(query, k, None).unwrap();
+                let hits: Vec<(String, f64)> = hits.into_iter().map(|h| (h.id, h.score)).collect();
+                assert_eq!(hits, expected[..k.min(300)], "{distance:?} query {n} k {k}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_codes_spare_most_chunks_of_ordinary_vectors() {
     use rand_core::{RngCore as _, SeedableRng as _};
     let mut draw = rand_pcg::Pcg64::seed_from_u64(7);
