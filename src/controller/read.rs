@@ -116,8 +116,13 @@ pub async fn attempt(ctx: &Context, namespace: &str, name: &str) -> Result<Attem
 /// Whether every pod that mounts this claim must run on one node: no access mode for many nodes.
 pub async fn one_node_only(ctx: &Context, namespace: &str, claim: &str) -> Result<bool, Error> {
     let found: Option<PersistentVolumeClaim> = one(ctx, namespace, claim).await?;
-    let modes = found.and_then(|c| c.spec).and_then(|s| s.access_modes).unwrap_or_default();
-    Ok(!modes.is_empty() && !modes.iter().any(|m| m == "ReadWriteMany"))
+    Ok(found.as_ref().is_some_and(only_one_node))
+}
+
+/// The same for a claim that was read.
+pub fn only_one_node(claim: &PersistentVolumeClaim) -> bool {
+    let modes = claim.spec.as_ref().and_then(|s| s.access_modes.as_deref()).unwrap_or_default();
+    !modes.is_empty() && !modes.iter().any(|m| m == "ReadWriteMany")
 }
 
 /// Whether the owner reference of a controller has this UID.

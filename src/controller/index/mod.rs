@@ -7,8 +7,13 @@
 //! a version that a release names is never deleted; deletion is `Retiring` persisted, releases read again,
 //! then a Job; a failed build is not repeated until its inputs change.
 
+mod observe;
+mod plan;
+mod render;
+
 use std::sync::Arc;
 
+use self::observe::Observed;
 use super::context::Context;
 use super::error::Error;
 use super::plan::Plan;
@@ -23,14 +28,14 @@ impl Controlled for Indexes {
     const WORD: &'static str = "index";
     type Object = VectorIndex;
     type Status = VectorIndexStatus;
-    type Observed = ();
+    type Observed = Observed;
 
-    async fn observe(_ctx: &Context, object: Arc<VectorIndex>) -> Result<Option<(VectorIndex, ())>, Error> {
-        Ok(Some((object.as_ref().clone(), ())))
+    async fn observe(ctx: &Context, object: Arc<VectorIndex>) -> Result<Option<(VectorIndex, Observed)>, Error> {
+        observe::observe(ctx, &object).await
     }
 
-    fn plan(object: &VectorIndex, (): &()) -> Plan<VectorIndexStatus> {
-        Plan::of(object.status.clone().unwrap_or_default())
+    fn plan(object: &VectorIndex, observed: &Observed) -> Plan<VectorIndexStatus> {
+        plan::plan(object, observed)
     }
 }
 

@@ -1,0 +1,232 @@
+//! What the plan of an index needs to know: reads only.
+//!
+//! Invariants: the index is read before the releases, so that a version that was persisted as Retiring is
+//! compared with releases that were read later; releases that cannot be decoded are named, never left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
+use kube::ResourceExt;
+
+use super::plan;
+use crate::api::{DataFrom, EmbeddingModel, RagRelease, VectorIndex, names};
+use crate::controller::attempt::{self, Attempt, Outcome};
+use crate::controller::config::Config;
+use crate::controller::context::Context;
+use crate::controller::error::Error;
+use crate::controller::read::{self, Referred};
+
+/// What was seen in one pass.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    pub now: Timestamp,
+    pub config: Config,
+    pub model: Referred<EmbeddingModel>,
+    /// ConfigMaps, their keys and claims that sources or the store name and that are not there, as users read
+    /// them.
+    pub missing: Vec<String>,
+    /// Claims of versions that are gone, or that no pod can mount any more since they are being deleted.
+    pub gone_claims: BTreeSet<String>,
+    /// Claims that only one node may mount.
+    pub one_node: Vec<String>,
+    /// Versions of this index that releases name.
+    pub uses: Vec<Use>,
+    /// Releases of the namespace that cannot be decoded: each may use any version.
+    pub unreadable: Vec<String>,
+    /// Jobs that this index owns, and all pods that carry its UID.
+    pub jobs: Vec<Job>,
+    pub pods: Vec<Pod>,
+    /// Jobs that have a name of ours and another owner.
+    pub foreign: BTreeSet<String>,
+}
+
+/// A release that names a version of this index.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Use {
+    pub release: String,
+    /// `stable`, `candidate`, `previous` or `spec.version`.
+    pub role: &'static str,
+    /// Version without the index, such as `v3`.
+    pub version: String,
+}
+
+impl Observed {
+    /// What became of the Job `name` of the owner `uid`; its nonce is its name.
+    pub fn outcome(&self, uid: &str, name: &str) -> Outcome {
+        if self.foreign.contains(name) {
+            return Outcome::Foreign;
+        }
+        let job = self.jobs.iter().find(|j| j.metadata.name.as_deref() == Some(name)).cloned();
+        let pods = self.pods.iter().filter(|p| pod_job(p) == Some(name)).cloned().collect();
+        Attempt { job, pods }.outcome(uid, name)
+    }
+
+    /// Whether a pod of this Job may still write; a Job may be gone before its pods are.
+    pub fn writes(&self, job: &str) -> bool {
+        self.pods.iter().any(|p| pod_job(p) == Some(job) && !ended(p))
+    }
+
+    /// Whether the pod of a Job probably misses a volume.
+    pub fn waits_for_volumes(&self, job: &str) -> bool {
+        self.pods.iter().any(|p| pod_job(p) == Some(job) && attempt::waits_for_volumes(p, self.now))
+    }
+}
+
+fn pod_job(pod: &Pod) -> Option<&str> {
+    pod.labels().get("batch.kubernetes.io/job-name").map(String::as_str)
+}
+
+fn ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Reads the index live, then everything that it depends on.
+pub async fn observe(ctx: &Context, object: &Arc<VectorIndex>) -> Result<Option<(VectorIndex, Observed)>, Error> {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let index = match read::referred::<VectorIndex>(ctx, &namespace, &name).await? {
+        Referred::Here(index) => *index,
+        // The watch brings what cannot be decoded as such.
+        Referred::Absent | Referred::Unreadable(_) => return Ok(None),
+    };
+    let uid = index.uid().unwrap_or_default();
+    let (uses, unreadable) = releases(ctx, &namespace, &name).await?;
+    let jobs = read::owned::<Job>(ctx, &namespace, &uid).await?;
+    let pods = read::labelled::<Pod>(ctx, &namespace, &format!("{}={uid}", names::LABEL_OWNER_UID)).await?;
+    let model = read::referred(ctx, &namespace, &index.spec.embedding_model_ref.name).await?;
+    let claims = claims(ctx, &namespace, &index).await?;
+    let foreign = foreign(ctx, &namespace, &index, &jobs).await?;
+    let missing = missing(ctx, &namespace, &index, &claims).await?;
+    let gone = |found: &Option<PersistentVolumeClaim>| {
+        found.as_ref().is_none_or(|claim| claim.metadata.deletion_timestamp.is_some())
+    };
+    let observed = Observed {
+        now: Timestamp::now(),
+        config: ctx.config.clone(),
+        model,
+        missing,
+        gone_claims: claims.iter().filter(|(_, found)| gone(found)).map(|(name, _)| name.clone()).collect(),
+        one_node: claims
+            .iter()
+            .filter(|(_, found)| found.as_ref().is_some_and(read::only_one_node))
+            .map(|(name, _)| name.clone())
+            .collect(),
+        uses,
+        unreadable,
+        jobs,
+        pods,
+        foreign,
+    };
+    Ok(Some((index, observed)))
+}
+
+async fn releases(ctx: &Context, namespace: &str, index: &str) -> Result<(Vec<Use>, Vec<String>), Error> {
+    let mut uses = Vec::new();
+    let mut unreadable = Vec::new();
+    for guard in read::guarded::<RagRelease>(ctx, namespace).await? {
+        match guard.0 {
+            Ok(release) => uses.extend(uses_of(&release, index)),
+            Err(invalid) => unreadable.push(invalid.metadata.name.unwrap_or_default()),
+        }
+    }
+    uses.sort();
+    unreadable.sort();
+    Ok((uses, unreadable))
+}
+
+/// The versions of `index` that a release names.
+pub fn uses_of(release: &RagRelease, index: &str) -> Vec<Use> {
+    let status = release.status.clone().unwrap_or_default();
+    let named = [
+        ("stable", status.stable.map(|r| r.version)),
+        ("candidate", status.candidate.map(|r| r.version)),
+        ("previous", status.previous.map(|r| r.version)),
+    ];
+    let pinned = release.spec.version.as_ref().map(|v| format!("{}/{v}", release.spec.index_ref.name));
+    named
+        .into_iter()
+        .chain([("spec.version", pinned)])
+        .filter_map(|(role, full)| {
+            let (of, version) = full.as_deref()?.split_once('/')?;
+            (of == index).then(|| Use { release: release.name_any(), role, version: version.to_owned() })
+        })
+        .collect()
+}
+
+/// Every claim that the spec or a version names, as it is found.
+async fn claims(
+    ctx: &Context,
+    namespace: &str,
+    index: &VectorIndex,
+) -> Result<BTreeMap<String, Option<PersistentVolumeClaim>>, Error> {
+    let sources = index.spec.sources.iter().filter_map(|s| s.from.volume.as_ref()).map(|v| &v.claim_name);
+    let store = index.spec.store.embedded.iter().map(|e| &e.claim_name);
+    let versions = index.status.iter().flat_map(|s| &s.versions).map(|v| &v.claim);
+    let names: BTreeSet<&String> = sources.chain(store).chain(versions).collect();
+    let mut found = BTreeMap::new();
+    for name in names {
+        found.insert(name.clone(), read::one(ctx, namespace, name).await?);
+    }
+    Ok(found)
+}
+
+/// What sources and store name and is not there. Keys are looked up too: a pod with a missing key would wait
+/// silently until its deadline.
+async fn missing(
+    ctx: &Context,
+    namespace: &str,
+    index: &VectorIndex,
+    claims: &BTreeMap<String, Option<PersistentVolumeClaim>>,
+) -> Result<Vec<String>, Error> {
+    let mut missing = Vec::new();
+    let absent = |claim: &String| matches!(claims.get(claim), None | Some(None));
+    for source in &index.spec.sources {
+        let DataFrom { config_map, volume } = &source.from;
+        let field = format!("named by source `{}`", source.name);
+        if let Some(wanted) = config_map {
+            match read::one::<ConfigMap>(ctx, namespace, &wanted.name).await? {
+                None => missing.push(format!("ConfigMap `{}` ({field})", wanted.name)),
+                Some(found) => missing.extend(
+                    wanted
+                        .keys
+                        .iter()
+                        .filter(|key| !has_key(&found, key))
+                        .map(|key| format!("key `{key}` of ConfigMap `{}` ({field})", wanted.name)),
+                ),
+            }
+        }
+        if let Some(volume) = volume.as_ref().filter(|v| absent(&v.claim_name)) {
+            missing.push(format!("PersistentVolumeClaim `{}` ({field})", volume.claim_name));
+        }
+    }
+    if let Some(store) = index.spec.store.embedded.as_ref().filter(|s| absent(&s.claim_name)) {
+        missing.push(format!("PersistentVolumeClaim `{}` (named by `spec.store.embedded`)", store.claim_name));
+    }
+    missing.sort();
+    missing.dedup();
+    Ok(missing)
+}
+
+fn has_key(map: &ConfigMap, key: &str) -> bool {
+    map.data.as_ref().is_some_and(|d| d.contains_key(key))
+        || map.binary_data.as_ref().is_some_and(|d| d.contains_key(key))
+}
+
+/// Jobs with a name that we are about to use, which somebody else owns.
+async fn foreign(ctx: &Context, namespace: &str, index: &VectorIndex, own: &[Job]) -> Result<BTreeSet<String>, Error> {
+    let mut foreign = BTreeSet::new();
+    let uid = index.uid().unwrap_or_default();
+    for name in plan::job_names(index) {
+        if own.iter().any(|j| j.metadata.name.as_deref() == Some(&name)) {
+            continue;
+        }
+        let found: Option<Job> = read::one(ctx, namespace, &name).await?;
+        if found.is_some_and(|job| !read::is_owned(&job.metadata, &uid)) {
+            foreign.insert(name);
+        }
+    }
+    Ok(foreign)
+}

@@ -1,0 +1,439 @@
+//! From wanted inputs to a Ready or Failed version.
+//!
+//! Invariants: a version is begun when its inputs differ from those of the last begun build, and only with
+//! every reference in place; the build's own counts are not believed, Ready needs the verify Job; a version
+//! that failed is not tried again, a new one needs new inputs.
+
+use kube::ResourceExt;
+use serde::Serialize;
+
+use super::spec::{LISTED, Spec};
+use super::{Draft, WAIT, WATCH_JOB, tell};
+use crate::api::index::{BuildStatus, IndexVersion, VersionCause, VersionState};
+use crate::api::release::HandledCommand;
+use crate::api::{EmbeddingModel, Reason, VectorIndex, names};
+use crate::controller::attempt::Outcome;
+use crate::controller::condition::State;
+use crate::controller::index::newest_ready;
+use crate::controller::index::render::{self, Coder};
+use crate::controller::model;
+use crate::controller::read::Referred;
+use crate::worker::job::{Encoder, digest};
+use crate::worker::receipt::{Body, BuildReport, ErrorReport, VerifyReport};
+
+const REBUILD: &str = "rebuild";
+/// Commands that status lists.
+const COMMANDS: usize = 20;
+
+/// What the newest version is to be made from.
+struct Wanted {
+    digest: String,
+    fingerprint: String,
+    cause: VersionCause,
+    /// A rebuild that was not carried out yet.
+    token: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Inputs<'a> {
+    sources: &'a [crate::api::index::Source],
+    chunking: &'a crate::api::index::Chunking,
+    keyword: bool,
+    claim: &'a str,
+    data_quality: &'a crate::api::index::DataQuality,
+    fingerprint: &'a str,
+    token: Option<&'a str>,
+}
+
+impl Wanted {
+    /// `None` while the encoder's fingerprint is not known.
+    fn of(draft: &Draft<'_>, spec: &Spec<'_>) -> Option<Self> {
+        let Referred::Here(model) = &draft.seen.model else { return None };
+        let fingerprint = model.status.as_ref()?.fingerprint.clone()?;
+        let inputs = |token| Inputs {
+            sources: spec.sources,
+            chunking: spec.chunking,
+            keyword: spec.keyword,
+            claim: spec.claim,
+            data_quality: spec.data_quality,
+            fingerprint: &fingerprint,
+            token,
+        };
+        let handled = || draft.status.commands.iter().rev().filter(|c| c.command == REBUILD).map(|c| c.value.as_str());
+        let last = digest(&inputs(handled().next()));
+        let token = rebuild(draft.index).filter(|token| !handled().any(|v| v == token));
+        let only_token = token.is_some() && draft.status.built_for.as_deref() == Some(&last);
+        let digest = token.as_deref().map_or(last, |token| digest(&inputs(Some(token))));
+        let cause = if only_token { VersionCause::Rebuild } else { VersionCause::Spec };
+        Some(Self { digest, fingerprint, cause, token })
+    }
+}
+
+/// The value of the rebuild command, as long as status can keep it.
+fn rebuild(index: &VectorIndex) -> Option<String> {
+    let token: String = index.annotations().get(names::COMMAND_REBUILD)?.chars().take(256).collect();
+    (!token.is_empty()).then_some(token)
+}
+
+/// The field manager that last wrote the rebuild command.
+fn rebuild_manager(index: &VectorIndex) -> String {
+    let field = format!("f:{}", names::COMMAND_REBUILD);
+    let writes = |entry: &&k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry| {
+        let annotations = entry.fields_v1.as_ref().and_then(|f| f.0.pointer("/f:metadata/f:annotations"));
+        annotations.and_then(|a| a.as_object()).is_some_and(|a| a.contains_key(&field))
+    };
+    index
+        .metadata
+        .managed_fields
+        .iter()
+        .flatten()
+        .filter(writes)
+        .max_by_key(|entry| entry.time.as_ref().map(|t| t.0))
+        .and_then(|entry| entry.manager.as_ref())
+        .map_or_else(|| "unknown".to_owned(), |manager| manager.chars().take(128).collect())
+}
+
+/// Brings the build one step further, or begins one.
+pub(super) fn advance(draft: &mut Draft<'_>, spec: &Spec<'_>) -> State {
+    let wanted = Wanted::of(draft, spec);
+    if let Some(wanted) = &wanted {
+        supersede(draft, wanted);
+    }
+    match (under_way(draft), wanted) {
+        (Some((place, Stage::Building)), _) => building(draft, spec, place),
+        (Some((place, Stage::Verifying)), _) => verifying(draft, spec, place),
+        (None, Some(wanted)) if is_due(draft, &wanted) => begin(draft, spec, &wanted),
+        (None, Some(_)) => settled(draft, spec),
+        (None, None) => {
+            draft.look_again(WAIT);
+            encoder(draft).map_or_else(|state| state, |_| settled(draft, spec))
+        }
+    }
+}
+
+enum Stage {
+    Building,
+    Verifying,
+}
+
+/// The version under way; a build of a version that is not listed is forgotten, so that it begins anew.
+fn under_way(draft: &mut Draft<'_>) -> Option<(usize, Stage)> {
+    let name = draft.status.build.as_ref()?.version.clone();
+    let found = draft.status.versions.iter().enumerate().find(|(_, v)| v.name == name);
+    let stage = found.and_then(|(place, v)| match v.state {
+        VersionState::Building => Some((place, Stage::Building)),
+        VersionState::Verifying => Some((place, Stage::Verifying)),
+        VersionState::Ready | VersionState::Failed | VersionState::Retiring => None,
+    });
+    if stage.is_none() {
+        draft.status.build = None;
+        draft.status.built_for = None;
+    }
+    stage
+}
+
+/// A build whose inputs are no longer wanted ends; its Job is swept away.
+fn supersede(draft: &mut Draft<'_>, wanted: &Wanted) {
+    if draft.status.build.is_none() || draft.status.built_for.as_deref() == Some(&wanted.digest) {
+        return;
+    }
+    if let Some((place, _)) = under_way(draft) {
+        let by = match (&wanted.token, wanted.cause) {
+            (Some(token), VersionCause::Rebuild) => format!("superseded by rebuild `{token}`"),
+            (Some(_) | None, VersionCause::Spec) | (None, VersionCause::Rebuild) => {
+                "superseded by a newer spec or encoder".to_owned()
+            }
+        };
+        end(draft, place, Reason::Superseded, &by);
+    }
+    draft.status.build = None;
+    draft.status.built_for = None;
+}
+
+fn is_due(draft: &Draft<'_>, wanted: &Wanted) -> bool {
+    let unknown = newest_ready(&draft.status).is_none() && tell::failure(&draft.status).is_none();
+    unknown || draft.status.built_for.as_deref() != Some(&wanted.digest)
+}
+
+fn begin(draft: &mut Draft<'_>, spec: &Spec<'_>, wanted: &Wanted) -> State {
+    let (model, encoder) = match parts(draft) {
+        Ok(parts) => parts,
+        Err(state) => {
+            draft.look_again(WAIT);
+            return state;
+        }
+    };
+    if draft.status.versions.len() >= LISTED {
+        draft.look_again(WAIT);
+        return tell::too_many(&draft.status);
+    }
+    let number = draft.status.last_number.saturating_add(1);
+    let name = format!("v{number}");
+    let now = draft.now();
+    draft.status.last_number = number;
+    draft.status.built_for = Some(wanted.digest.clone());
+    draft.status.build = Some(BuildStatus { version: name.clone(), progress: None });
+    if let Some(token) = &wanted.token {
+        draft.status.commands.push(HandledCommand {
+            command: REBUILD.to_owned(),
+            value: token.clone(),
+            manager: rebuild_manager(draft.index),
+            outcome: format!("began {name}"),
+            at: now.clone(),
+        });
+        let over = draft.status.commands.len().saturating_sub(COMMANDS);
+        draft.status.commands.drain(..over);
+    }
+    let begun = IndexVersion {
+        name,
+        state: VersionState::Building,
+        cause: wanted.cause,
+        physical: render::physical(draft.index, number),
+        claim: spec.claim.to_owned(),
+        content_digest: None,
+        source_digest: None,
+        fingerprint: wanted.fingerprint.clone(),
+        model: model.name_any(),
+        documents: None,
+        chunks: None,
+        quarantined: None,
+        reused_chunks: None,
+        size_bytes: None,
+        keyword: spec.keyword,
+        created_at: now,
+        ready_at: None,
+        reason: None,
+    };
+    let coder = Coder { model, encoder: &encoder };
+    let previous = newest_ready(&draft.status);
+    draft.actions.push(render::build(draft.base(), spec, coder, &begun, previous));
+    draft.look_again(WATCH_JOB);
+    let state = tell::building(&draft.status, &begun);
+    draft.status.versions.push(begun);
+    state
+}
+
+fn building(draft: &mut Draft<'_>, spec: &Spec<'_>, place: usize) -> State {
+    let Some(now) = draft.status.versions.get(place).cloned() else { return settled(draft, spec) };
+    let job = render::job_name(draft.index, render::BUILD, &now.name);
+    match draft.outcome(&job) {
+        Outcome::Absent => {
+            let (model, encoder) = match launch(draft, &job, parts) {
+                Ok(parts) => parts,
+                Err(state) => return state,
+            };
+            let coder = Coder { model, encoder: &encoder };
+            let previous = newest_ready(&draft.status);
+            draft.actions.push(render::build(draft.base(), spec, coder, &now, previous));
+            tell::building(&draft.status, &now)
+        }
+        Outcome::Running => runs(draft, &job, tell::building(&draft.status, &now)),
+        Outcome::Done { body: Body::Build(report), .. } => built(draft, spec, place, &report),
+        other => ended(draft, spec, place, &job, other),
+    }
+}
+
+fn verifying(draft: &mut Draft<'_>, spec: &Spec<'_>, place: usize) -> State {
+    let Some(now) = draft.status.versions.get(place).cloned() else { return settled(draft, spec) };
+    let job = render::job_name(draft.index, render::VERIFY, &now.name);
+    match draft.outcome(&job) {
+        Outcome::Absent => {
+            let (model, encoder) = match launch(draft, &job, encoder) {
+                Ok(parts) => parts,
+                Err(state) => return state,
+            };
+            match render::verify(draft.base(), spec, Coder { model, encoder: &encoder }, &now) {
+                Some(action) => draft.actions.push(action),
+                None => return fail(draft, spec, place, &lost("status lost what the build had reported")),
+            }
+            tell::verifying(&draft.status, &now)
+        }
+        Outcome::Running => runs(draft, &job, tell::verifying(&draft.status, &now)),
+        Outcome::Done { body: Body::Verify(report), .. } => verified(draft, spec, place, &now, &report),
+        other => ended(draft, spec, place, &job, other),
+    }
+}
+
+/// While a Job runs: a pod that waits for volumes is the one way to hang that its status does not name.
+fn runs(draft: &mut Draft<'_>, job: &str, state: State) -> State {
+    draft.look_again(WATCH_JOB);
+    if draft.seen.waits_for_volumes(job) { tell::waits_for_volumes(&draft.status, job) } else { state }
+}
+
+/// What a Job needs before it is created: no pod of an earlier Job of this name, and its references.
+fn launch<'a>(
+    draft: &mut Draft<'a>,
+    job: &str,
+    parts: fn(&Draft<'a>) -> Result<(&'a EmbeddingModel, Encoder), State>,
+) -> Result<(&'a EmbeddingModel, Encoder), State> {
+    draft.look_again(WATCH_JOB);
+    if draft.seen.writes(job) {
+        return Err(tell::old_pod(&draft.status, job));
+    }
+    parts(draft)
+}
+
+/// The ways in which every Job can end without the result that was asked for.
+fn ended(draft: &mut Draft<'_>, spec: &Spec<'_>, place: usize, job: &str, outcome: Outcome) -> State {
+    match outcome {
+        Outcome::Foreign => {
+            draft.look_again(WAIT);
+            tell::not_owned(&draft.status, job)
+        }
+        Outcome::Stuck { reason, message } => {
+            draft.look_again(WATCH_JOB);
+            State::waiting(reason, format!("{message} {}", tell::serves(&draft.status)))
+        }
+        Outcome::Failed { error, .. } => fail(draft, spec, place, &error),
+        Outcome::Done { .. } => {
+            fail(draft, spec, place, &lost(&format!("Job {job} is complete, but its receipt is of another kind")))
+        }
+        Outcome::Absent | Outcome::Running => fail(draft, spec, place, &lost(&format!("Job {job} left no result"))),
+    }
+}
+
+fn lost(text: &str) -> ErrorReport {
+    ErrorReport { reason: Reason::JobFailed.as_str().to_owned(), error: text.to_owned() }
+}
+
+fn built(draft: &mut Draft<'_>, spec: &Spec<'_>, place: usize, report: &BuildReport) -> State {
+    let accounted = report.documents.saturating_add(report.quarantined).saturating_add(report.skipped);
+    if accounted != report.source {
+        let text = format!(
+            "the source holds {} documents, but the build accounts for {accounted} ({} indexed, {} set aside, {} \
+             skipped)",
+            report.source, report.documents, report.quarantined, report.skipped
+        );
+        return fail(draft, spec, place, &mismatch(text));
+    }
+    let newest = newest_ready(&draft.status).cloned();
+    let Some(now) = draft.status.versions.get_mut(place) else { return settled(draft, spec) };
+    now.content_digest = Some(report.content_digest.clone());
+    now.source_digest = Some(report.source_digest.clone());
+    now.documents = Some(report.documents);
+    now.chunks = Some(report.chunks);
+    now.quarantined = Some(report.quarantined);
+    now.reused_chunks = Some(report.reused_chunks);
+    now.size_bytes = Some(report.size_bytes);
+    let same = newest
+        .filter(|n| n.content_digest == now.content_digest && n.fingerprint == now.fingerprint && n.claim == now.claim);
+    if let Some(same) = same {
+        now.state = VersionState::Retiring;
+        now.reason = Some(format!("unchanged: the same content as {}", same.name));
+        draft.status.build = None;
+        return settled(draft, spec);
+    }
+    now.state = VersionState::Verifying;
+    verifying(draft, spec, place)
+}
+
+fn verified(
+    draft: &mut Draft<'_>,
+    spec: &Spec<'_>,
+    place: usize,
+    built: &IndexVersion,
+    report: &VerifyReport,
+) -> State {
+    if let Some(error) = refuted(draft, spec, built, report) {
+        return fail(draft, spec, place, &error);
+    }
+    let at = draft.now();
+    if let Some(now) = draft.status.versions.get_mut(place) {
+        now.state = VersionState::Ready;
+        now.ready_at = Some(at);
+    }
+    draft.status.build = None;
+    settled(draft, spec)
+}
+
+/// What of the build's report the verification did not find.
+fn refuted(draft: &Draft<'_>, spec: &Spec<'_>, built: &IndexVersion, report: &VerifyReport) -> Option<ErrorReport> {
+    if built.content_digest.as_deref() != Some(&report.content_digest) {
+        return Some(mismatch("the content that was read back has another digest than what was built".to_owned()));
+    }
+    let counts = [("documents", built.documents, report.documents), ("chunks", built.chunks, report.chunks)];
+    let off = counts.into_iter().find(|(_, built, read)| *built != Some(*read));
+    if let Some((what, built, read)) = off {
+        return Some(mismatch(format!("{read} {what} were read back, {} were built", built.unwrap_or(0))));
+    }
+    if let Referred::Here(model) = &draft.seen.model
+        && i64::from(model.spec.dimensions) != report.dimensions
+    {
+        return Some(mismatch(format!(
+            "its vectors have {} dimensions, EmbeddingModel `{}` declares {}",
+            report.dimensions,
+            model.name_any(),
+            model.spec.dimensions
+        )));
+    }
+    let least = spec.data_quality.self_retrieval_min;
+    // Written so that NaN fails.
+    if report.self_retrieval >= least {
+        return None;
+    }
+    Some(ErrorReport {
+        reason: Reason::SelfRetrievalLow.as_str().to_owned(),
+        error: format!(
+            "{:.4} of {} sampled chunks find themselves first, at least {least} must \
+             (`spec.dataQuality.selfRetrievalMin`)",
+            report.self_retrieval, report.sampled
+        ),
+    })
+}
+
+fn mismatch(error: String) -> ErrorReport {
+    ErrorReport { reason: Reason::CountMismatch.as_str().to_owned(), error }
+}
+
+fn fail(draft: &mut Draft<'_>, spec: &Spec<'_>, place: usize, error: &ErrorReport) -> State {
+    end(draft, place, tell::reason_of(error), &error.error);
+    settled(draft, spec)
+}
+
+/// Ends the version under way as Failed.
+pub(super) fn end(draft: &mut Draft<'_>, place: usize, reason: Reason, text: &str) {
+    draft.status.build = None;
+    if let Some(now) = draft.status.versions.get_mut(place) {
+        now.state = VersionState::Failed;
+        now.reason = Some(tell::failed_reason(reason, text));
+    }
+}
+
+/// Ends the build under way, if there is one, since nobody wants it any more.
+pub(super) fn cancel(draft: &mut Draft<'_>, reason: Reason, text: &str) {
+    if let Some((place, _)) = under_way(draft) {
+        end(draft, place, reason, text);
+    }
+}
+
+/// Nothing is under way and nothing is due.
+fn settled(draft: &Draft<'_>, spec: &Spec<'_>) -> State {
+    match (tell::failure(&draft.status), newest_ready(&draft.status)) {
+        (Some(failed), _) => tell::failed(&draft.status, failed, draft.index),
+        (None, Some(newest)) => tell::ready(&draft.status, newest, spec.exact_below),
+        (None, None) => State::waiting(Reason::Progressing, tell::serves(&draft.status)),
+    }
+}
+
+/// Everything that a build needs.
+fn parts<'a>(draft: &Draft<'a>) -> Result<(&'a EmbeddingModel, Encoder), State> {
+    let found = encoder(draft)?;
+    match draft.seen.missing.as_slice() {
+        [] => Ok(found),
+        missing => Err(tell::missing(&draft.status, missing)),
+    }
+}
+
+/// The encoder, when its model is ready.
+fn encoder<'a>(draft: &Draft<'a>) -> Result<(&'a EmbeddingModel, Encoder), State> {
+    let name = &draft.index.spec.embedding_model_ref.name;
+    match &draft.seen.model {
+        Referred::Absent => Err(tell::no_model(&draft.status, name)),
+        Referred::Unreadable(why) => Err(tell::unreadable_model(&draft.status, name, why)),
+        Referred::Here(model) if !tell::is_ready(model) => Err(tell::model_not_ready(&draft.status, model)),
+        Referred::Here(model) => match model::encoder(model) {
+            Some(encoder) => Ok((model, encoder)),
+            None => Err(tell::model_not_ready(&draft.status, model)),
+        },
+    }
+}
