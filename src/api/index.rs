@@ -389,9 +389,12 @@ pub struct IndexVersion {
     pub state: VersionState,
     /// What began the build: Spec or Rebuild.
     pub cause: VersionCause,
-    /// Directory of the version on the claim.
+    /// Directory of the version on its claim.
     #[schemars(length(max = 64))]
     pub physical: String,
+    /// PersistentVolumeClaim that holds the directory; a later change of spec.store does not move it.
+    #[schemars(length(max = 253))]
+    pub claim: String,
     /// SHA-256 of what the version is: source manifest, chunking, fingerprint, keyword side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]

@@ -4,7 +4,7 @@
 //! counts only from a pod that the Job owns, that exited 0, when the Job is Complete; whatever else happened is
 //! told in words.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 
@@ -164,6 +164,27 @@ pub fn why_stuck(pod: &Pod) -> Option<(Reason, String)> {
         })?;
     let told = unscheduled.message.as_deref().unwrap_or_default();
     Some((Reason::PodUnschedulable, format!("Pod {name} cannot be scheduled: {told}.")))
+}
+
+/// Whether a pod has waited so long for its volumes that one of them is probably missing: the kubelet tells it
+/// in events only.
+pub fn waits_for_volumes(pod: &Pod, now: Timestamp) -> bool {
+    let creating = pod.status.as_ref().and_then(|s| s.container_statuses.as_ref()).into_iter().flatten().any(|s| {
+        let waiting = s.state.as_ref().and_then(|state| state.waiting.as_ref());
+        s.name == names::CONTAINER && waiting.and_then(|w| w.reason.as_deref()) == Some("ContainerCreating")
+    });
+    let since = pod.status.as_ref().and_then(|s| s.start_time.as_ref()).map(|at| at.0);
+    creating && since.is_some_and(|at| now.duration_since(at) > SignedDuration::from_secs(30))
+}
+
+/// A reason as a worker wrote it.
+pub fn reason_of(error: &ErrorReport) -> Option<Reason> {
+    Reason::ALL.iter().copied().find(|reason| reason.as_str() == error.reason)
+}
+
+/// Whether a Job ended, however.
+pub fn has_ended(job: &Job) -> bool {
+    ended(job).is_some()
 }
 
 #[cfg(test)]

@@ -52,8 +52,28 @@ pub async fn all<K>(ctx: &Context, namespace: &str) -> Result<Vec<K>, Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
 {
-    let found: Vec<DeserializeGuard<K>> = list(ctx, namespace, &ListParams::default()).await?;
+    let found: Vec<DeserializeGuard<K>> = guarded(ctx, namespace).await?;
     Ok(found.into_iter().filter_map(|guard| guard.0.ok()).collect())
+}
+
+/// All objects of one of our own kinds in a namespace, also those that cannot be decoded: who asks whether
+/// something is in use must not overlook them.
+pub async fn guarded<K>(ctx: &Context, namespace: &str) -> Result<Vec<DeserializeGuard<K>>, Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+{
+    list(ctx, namespace, &ListParams::default()).await
+}
+
+/// Whether an object is there, without its content.
+pub async fn exists<K>(ctx: &Context, namespace: &str, name: &str) -> Result<bool, Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+{
+    let what = format!("{} {namespace}/{name}", K::kind(&()));
+    let api: Api<K> = Api::namespaced(ctx.client.clone(), namespace);
+    let found = within(OBJECT_LIMIT, &what, api.get_metadata_opt(name)).await?.map_err(Error::read(what))?;
+    Ok(found.is_some())
 }
 
 /// Objects that carry the label of an owner's UID. The label finds, the owner reference decides.

@@ -105,8 +105,12 @@ fn a_version_is_never_overwritten_and_an_interrupted_build_is() {
     let chunk = NewChunk { id: "x#0", document: "x", title: "", embedded: "x", text: "x", metadata: &metadata };
     cut.add(&chunk, &[1.0, 1.0]).unwrap();
     assert!(cut.add(&chunk, &[0.0, 0.0]).unwrap_err().to_string().contains("chunk x#0 is all zeros"));
-    drop(cut);
     assert!(root.path().join("v1.building").exists() && !dir.exists());
+    drop(cut);
+    assert!(!root.path().join("v1.building").exists(), "a build that fails cleans up");
+    // A killed one cannot.
+    std::fs::create_dir(root.path().join("v1.building")).unwrap();
+    std::fs::write(root.path().join("v1.building/index.sqlite"), "half").unwrap();
     write(&dir, Distance::Dot, &[row("", "x", json!({}))]);
     assert!(matches!(Builder::create(&dir, 2, Distance::Dot, false), Err(StoreError::Exists(_))));
 }

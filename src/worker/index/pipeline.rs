@@ -170,7 +170,8 @@ impl Pipeline<'_> {
 
     /// Writes the documents at the front that have all their vectors.
     fn write(&mut self) -> Result<(), Failure> {
-        while let Some(waiting) = self.waiting.pop_front_if(|waiting| waiting.missing == 0) {
+        while self.waiting.front().is_some_and(|waiting| waiting.missing == 0) {
+            let Some(waiting) = self.waiting.pop_front() else { break };
             self.write_document(&waiting)?;
             self.progress.document(self.written.builder.chunks(), self.written.reused);
         }

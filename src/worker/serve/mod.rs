@@ -8,7 +8,7 @@
 //! in flight.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,7 +96,11 @@ pub fn run(args: Args) -> ExitCode {
         Err(failure) => return report(Err(failure)),
     };
     let Some(input) = input else {
-        return report(http::runtime().and_then(|runtime| runtime.block_on(from_flags(args))));
+        let (Some(index), Some(model)) = (args.index.clone(), args.model.clone()) else {
+            eprintln!("error: --index DIR and --model DIR are needed: what is served, and the encoder of its queries");
+            return ExitCode::from(USAGE);
+        };
+        return report(http::runtime().and_then(|runtime| runtime.block_on(from_flags(args, index, &model))));
     };
     let Task::Serve(task) = input.task else {
         let failure = Failure::invalid("InvalidSpec", "`rag serve` was given the input of another program");
@@ -108,11 +112,8 @@ pub fn run(args: Args) -> ExitCode {
     }
 }
 
-async fn from_flags(args: Args) -> Result<(), Failure> {
-    let usage = |flag: &str| Failure::invalid("InvalidSpec", format!("--{flag} DIR is missing"));
-    let index = args.index.clone().ok_or_else(|| usage("index"))?;
-    let model = args.model.clone().ok_or_else(|| usage("model"))?;
-    let local = encoder::local(&model)?;
+async fn from_flags(args: Args, index: PathBuf, model: &Path) -> Result<(), Failure> {
+    let local = encoder::local(model)?;
     let retrieval = Retrieval {
         top_k: args.top_k,
         mode: args.mode,
@@ -216,9 +217,9 @@ impl Default for Limits {
 
 impl Config {
     /// What a job input asks for, with versions below `root`.
-    pub fn of(task: ServeTask, root: &std::path::Path) -> Result<Self, Failure> {
-        let mut parts = std::path::Path::new(&task.physical).components();
-        if !matches!((parts.next(), parts.next()), (Some(std::path::Component::Normal(_)), None)) {
+    pub fn of(task: ServeTask, root: &Path) -> Result<Self, Failure> {
+        let mut parts = Path::new(&task.physical).components();
+        if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
             let text = format!("physical is {:?}; expected the name of one directory", task.physical);
             return Err(Failure::invalid("InvalidSpec", text));
         }
@@ -380,6 +381,9 @@ async fn measure(state: Arc<api::State>) {
         }
     }
 }
+
+/// Exit code of a command line that cannot be meant.
+const USAGE: u8 = 64;
 
 /// Wait before the encoder is measured again after it did not answer; doubled each time.
 const MEASURE_AGAIN: Duration = Duration::from_secs(1);
