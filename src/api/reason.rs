@@ -39,7 +39,7 @@ words! {
         PodUnschedulable, PodConfigError, ProgressDeadlineExceeded, InUse, InternalError,
         Probing, EndpointUnavailable, DimensionMismatch, NoisyEndpoint, FingerprintChanged, FingerprintSame,
         Building, Verifying, CountMismatch, NotOwned, ChecksPassed, ChecksFailed, ShrinkGuard, SelfRetrievalLow,
-        DatasetInvalid, SourceUnavailable,
+        DatasetInvalid, SourceUnavailable, VectorStoreUnavailable,
         Preparing, Stepping, RollingBack, RolledBack, Promoted, Superseded, Paused, GateInconclusive,
         GateUnavailable, Aborted, RouteNotAccepted, RouteDrift, GatewayApiMissing, StableMissing,
         StableUnavailable, FingerprintMismatch, GateFailed, SloBreached, Unavailable,

@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use super::job::{JobInput, paths};
-use super::receipt::{Body, EXIT_INVALID, EXIT_UNAVAILABLE, ErrorReport, Receipt};
+use super::receipt::{Body, EXIT_INVALID, EXIT_UNAVAILABLE, ErrorReport, Receipt, clip};
 use crate::api::names;
 
 /// A failure of a worker.
@@ -64,7 +64,7 @@ pub fn finish(run: &str, outcome: Result<Body, Failure>) -> ExitCode {
         Err(failure) => {
             let (code, reason, text) = failure.parts();
             eprintln!("error: {text}");
-            let error = text.chars().take(1024).collect();
+            let error = clip(text, 1024, 3600);
             (code, Body::Error(ErrorReport { reason: reason.to_owned(), error }))
         }
     };

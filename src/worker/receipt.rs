@@ -200,6 +200,24 @@ impl Receipt {
     }
 }
 
+/// The beginning of a text that has at most so many characters and takes at most so many bytes of a receipt,
+/// where characters beyond ASCII are escaped.
+pub fn clip(text: &str, characters: usize, bytes: usize) -> String {
+    let mut left = bytes;
+    let cost = |c: char| match c {
+        '"' | '\\' => 2,
+        c if c.is_ascii_control() => 6,
+        c if c.is_ascii() => 1,
+        c => 6 * c.len_utf16(),
+    };
+    let fits = |c: &char| {
+        let after = left.checked_sub(cost(*c));
+        left = after.unwrap_or(0);
+        after.is_some()
+    };
+    text.chars().take(characters).take_while(fits).collect()
+}
+
 fn escape_non_ascii(json: &str) -> String {
     use std::fmt::Write as _;
     json.chars().fold(String::with_capacity(json.len()), |mut out, c| {
@@ -212,4 +230,37 @@ fn escape_non_ascii(json: &str) -> String {
         }
         out
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clipped_texts_fit_whatever_they_hold() {
+        for c in ['a', '"', '\u{1}', 'é', '語', '🌍'] {
+            let text: String = std::iter::repeat_n(c, 5000).collect();
+            let error = clip(&text, 1024, 3600);
+            let body = Body::Error(ErrorReport { reason: "PodUnschedulable".into(), error });
+            Receipt { v: 1, run: "r".repeat(72), body }.to_line().unwrap();
+            let example = clip(&text, 160, 600);
+            let report = BuildReport {
+                content_digest: "c".repeat(64),
+                source_digest: "s".repeat(64),
+                source: i64::MAX,
+                documents: i64::MAX,
+                quarantined: i64::MAX,
+                skipped: i64::MAX,
+                chunks: i64::MAX,
+                reused_chunks: i64::MAX,
+                size_bytes: i64::MAX,
+                cut_chunks: i64::MAX,
+                examples: vec![example; 5],
+            };
+            let line = Receipt { v: 1, run: "r".repeat(72), body: Body::Build(report.clone()) }.to_line().unwrap();
+            assert_eq!(Receipt::parse(&line, &"r".repeat(72)).unwrap().body, Body::Build(report));
+        }
+        assert_eq!(clip("abc", 2, 99), "ab");
+        assert_eq!(clip("a语b", 9, 7), "a语");
+    }
 }

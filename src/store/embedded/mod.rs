@@ -25,7 +25,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-pub use build::{Builder, NewChunk, Stamp};
+pub use build::{Builder, NewChunk, Stamp, verify_files};
 pub use prune::{Pruned, prune};
 pub use read::EmbeddedIndex;
 pub use reuse::PreviousVectors;

@@ -1,0 +1,182 @@
+//! Which files a source has.
+//!
+//! Invariants: names that begin with `.` are not read (a mounted ConfigMap keeps its real files below
+//! `..data`, repositories theirs below `.git`); a symbolic link is followed only to a place inside the
+//! boundary, and never into a directory that it lies in; files come in byte order of their path.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+
+use super::{MAX_DOCUMENT_BYTES, Source, SourceError};
+
+/// Which files of a source are read.
+#[derive(Clone, Debug, Default)]
+pub struct Globs {
+    /// Names that a mounted ConfigMap is limited to; empty means all.
+    keys: Vec<String>,
+    include: Option<GlobSet>,
+    exclude: GlobSet,
+}
+
+/// A glob that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{pattern:?} is no glob pattern: {why}")]
+pub struct BadGlob {
+    pub pattern: String,
+    pub why: String,
+}
+
+impl Globs {
+    /// Patterns of files to read (none means all) and to leave out; `*` stops at `/`, `**` does not.
+    pub fn new(include: &[String], exclude: &[String]) -> Result<Self, BadGlob> {
+        let include = if include.is_empty() { None } else { Some(set(include)?) };
+        Ok(Self { keys: Vec::new(), include, exclude: set(exclude)? })
+    }
+
+    /// Only these names as well.
+    pub fn with_keys(mut self, keys: &[String]) -> Self {
+        self.keys = keys.to_vec();
+        self
+    }
+
+    fn take(&self, file: &str) -> bool {
+        (self.keys.is_empty() || self.keys.iter().any(|key| key == file))
+            && self.include.as_ref().is_none_or(|set| set.is_match(file))
+            && !self.exclude.is_match(file)
+    }
+}
+
+fn set(patterns: &[String]) -> Result<GlobSet, BadGlob> {
+    let bad =
+        |pattern: &str, error: &globset::Error| BadGlob { pattern: pattern.to_owned(), why: error.kind().to_string() };
+    let mut builder = GlobSetBuilder::new();
+    for pattern in patterns {
+        let glob = GlobBuilder::new(pattern).literal_separator(true).build().map_err(|e| bad(pattern, &e))?;
+        builder.add(glob);
+    }
+    builder.build().map_err(|e| bad(&patterns.join(", "), &e))
+}
+
+/// An entry of a source.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    File { file: String, path: PathBuf },
+    Refused { file: String, why: String },
+}
+
+impl Found {
+    fn file(&self) -> &str {
+        match self {
+            Self::File { file, .. } | Self::Refused { file, .. } => file,
+        }
+    }
+}
+
+/// Lists a source in byte order of the paths.
+pub fn list(source: &Source) -> Result<Vec<Found>, SourceError> {
+    let error = |path: &Path, e| source.error(path, e);
+    let root = fs::canonicalize(&source.root).map_err(|e| error(&source.root, e))?;
+    let boundary = fs::canonicalize(&source.boundary).map_err(|e| error(&source.boundary, e))?;
+    if !root.starts_with(&boundary) {
+        let outside = io::Error::new(io::ErrorKind::PermissionDenied, "a symbolic link leads out of the source");
+        return Err(error(&source.root, outside));
+    }
+    let mut found = Vec::new();
+    let meta = fs::metadata(&root).map_err(|e| error(&root, e))?;
+    match kind(&meta, root.clone()) {
+        Resolved::Directory(root) => walk(&boundary, root, &mut found).map_err(|(path, e)| error(&path, e))?,
+        Resolved::File(path) => {
+            // The name that the user gave, not the one that a link leads to.
+            let file = source.root.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            found.push(Found::File { file, path });
+        }
+        // A pipe cannot be read twice.
+        Resolved::Refused(why) => return Err(error(&root, io::Error::new(io::ErrorKind::InvalidInput, why))),
+    }
+    found.retain(|entry| source.globs.take(entry.file()));
+    found.sort_unstable_by(|a, b| a.file().cmp(b.file()));
+    Ok(found)
+}
+
+/// Linux' number for a link that leads to itself; std has no stable name for it.
+const ELOOP: i32 = 40;
+
+type AtPath<T> = Result<T, (PathBuf, io::Error)>;
+
+fn walk(boundary: &Path, root: PathBuf, found: &mut Vec<Found>) -> AtPath<()> {
+    let mut open = vec![(String::new(), root)];
+    while let Some((prefix, dir)) = open.pop() {
+        for entry in fs::read_dir(&dir).map_err(|e| (dir.clone(), e))? {
+            let entry = entry.map_err(|e| (dir.clone(), e))?;
+            let name = entry.file_name();
+            let shown = format!("{prefix}{}", name.to_string_lossy());
+            // `lost+found` belongs to the file system of a volume.
+            if name.as_encoded_bytes().starts_with(b".") || name == "lost+found" {
+                continue;
+            }
+            if name.to_str().is_none() {
+                found.push(Found::Refused { file: shown, why: "the file's name is not UTF-8".to_owned() });
+                continue;
+            }
+            match resolve(boundary, &dir, &entry.path())? {
+                Resolved::File(path) => found.push(Found::File { file: shown, path }),
+                Resolved::Directory(path) => open.push((format!("{shown}/"), path)),
+                Resolved::Refused(why) => found.push(Found::Refused { file: shown, why: why.to_owned() }),
+            }
+        }
+    }
+    Ok(())
+}
+
+enum Resolved {
+    File(PathBuf),
+    Directory(PathBuf),
+    Refused(&'static str),
+}
+
+/// Follows an entry of `dir`, which is canonical.
+fn resolve(boundary: &Path, dir: &Path, path: &Path) -> AtPath<Resolved> {
+    let here = |e: io::Error| (path.to_owned(), e);
+    let meta = fs::symlink_metadata(path).map_err(here)?;
+    if !meta.is_symlink() {
+        return Ok(kind(&meta, path.to_owned()));
+    }
+    let target = match fs::canonicalize(path) {
+        Ok(target) => target,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return Ok(Resolved::Refused("the symbolic link leads nowhere"));
+        }
+        Err(e) if e.raw_os_error() == Some(ELOOP) => {
+            return Ok(Resolved::Refused("the symbolic link leads to itself"));
+        }
+        Err(e) => return Err(here(e)),
+    };
+    if !target.starts_with(boundary) {
+        return Ok(Resolved::Refused("the symbolic link leads out of the source"));
+    }
+    if dir.starts_with(&target) {
+        return Ok(Resolved::Refused("the symbolic link leads to a directory that it lies in"));
+    }
+    let meta = fs::metadata(&target).map_err(here)?;
+    Ok(kind(&meta, target))
+}
+
+fn kind(meta: &fs::Metadata, path: PathBuf) -> Resolved {
+    if meta.is_dir() {
+        Resolved::Directory(path)
+    } else if meta.is_file() {
+        Resolved::File(path)
+    } else {
+        Resolved::Refused("neither a file nor a directory")
+    }
+}
+
+/// The bytes of a file; `None` when there are more than a document may have.
+pub fn read_bounded(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_DOCUMENT_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() <= MAX_DOCUMENT_BYTES).then_some(bytes))
+}

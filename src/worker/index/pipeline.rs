@@ -1,0 +1,220 @@
+//! From cut documents to a written version.
+//!
+//! Invariants: documents are written in the order in which they were read, whichever batch comes back
+//! first; a document is written whole or set aside whole; at most `max_concurrency` batches are in flight
+//! and nothing is read while they and one more are full, so memory does not grow with the corpus.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use futures::stream::{FuturesOrdered, StreamExt as _};
+use tokio::sync::mpsc::Receiver;
+
+use super::plan::Encoding;
+use super::progress::Progress;
+use super::{embedded_text, store_failure};
+use crate::corpus::{Document, Ledger, Place, approximate_tokens};
+use crate::embedding::{EmbedError, Encoder, Side};
+use crate::store::embedded::{Builder, NewChunk, PreviousVectors};
+use crate::worker::encoder;
+use crate::worker::exit::Failure;
+
+/// What the reader found.
+pub enum Piece {
+    Document { document: Document, chunks: Vec<String> },
+    Quarantined { place: Place, why: String },
+    Skipped,
+}
+
+/// What was written.
+pub struct Written {
+    pub builder: Builder,
+    pub ledger: Ledger,
+    /// Chunks whose vectors were taken over.
+    pub reused: u64,
+    /// Chunks longer than the encoder reads.
+    pub cut: u64,
+}
+
+/// A document that waits for vectors.
+struct Waiting {
+    document: Document,
+    chunks: Vec<Chunk>,
+    /// Vectors that have not come back.
+    missing: usize,
+}
+
+struct Chunk {
+    text: String,
+    embedded: String,
+    vector: Option<Vec<f32>>,
+    reused: bool,
+}
+
+type Batch = BoxFuture<'static, Result<Vec<Vec<f32>>, EmbedError>>;
+
+struct Pipeline<'a> {
+    encoder: Arc<dyn Encoder>,
+    encoding: &'a Encoding,
+    previous: Option<PreviousVectors>,
+    written: Written,
+    progress: Progress,
+    /// In reading order; the front is written first.
+    waiting: VecDeque<Waiting>,
+    /// Texts not yet sent, in the order of the chunks that wait for them.
+    texts: VecDeque<String>,
+    in_flight: FuturesOrdered<Batch>,
+}
+
+/// Embeds and writes everything that is received.
+pub async fn run(
+    mut pieces: Receiver<Piece>,
+    encoder: Arc<dyn Encoder>,
+    encoding: &Encoding,
+    previous: Option<PreviousVectors>,
+    builder: Builder,
+    progress: Progress,
+) -> Result<Written, Failure> {
+    let written = Written { builder, ledger: Ledger::default(), reused: 0, cut: 0 };
+    let mut pipeline = Pipeline {
+        encoder,
+        encoding,
+        previous,
+        written,
+        progress,
+        waiting: VecDeque::new(),
+        texts: VecDeque::new(),
+        in_flight: FuturesOrdered::new(),
+    };
+    let mut open = true;
+    while open || !pipeline.in_flight.is_empty() {
+        tokio::select! {
+            Some(vectors) = pipeline.in_flight.next(), if !pipeline.in_flight.is_empty() => {
+                pipeline.receive(vectors.map_err(encoder::failure)?);
+            }
+            piece = pieces.recv(), if open && pipeline.has_room() => match piece {
+                Some(piece) => pipeline.take(piece)?,
+                None => open = false,
+            },
+        }
+        // Documents that wait for texts of a batch that never fills would wait for ever.
+        pipeline.send(!open || pipeline.waiting.len() >= pipeline.most_waiting());
+        pipeline.write()?;
+    }
+    let Pipeline { written, progress, .. } = pipeline;
+    progress.finish(written.builder.chunks(), written.reused);
+    Ok(written)
+}
+
+impl Pipeline<'_> {
+    fn take(&mut self, piece: Piece) -> Result<(), Failure> {
+        match piece {
+            Piece::Quarantined { place, why } => self.written.ledger.quarantined(&place, &why),
+            Piece::Skipped => self.written.ledger.skipped(),
+            Piece::Document { document, chunks } => {
+                if self.written.ledger.admit(&document) {
+                    let waiting = self.prepare(document, chunks)?;
+                    self.waiting.push_back(waiting);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes vectors over where it can, and queues the other texts.
+    fn prepare(&mut self, document: Document, texts: Vec<String>) -> Result<Waiting, Failure> {
+        let mut chunks = Vec::with_capacity(texts.len());
+        for text in texts {
+            let embedded = embedded_text(&document.title, &text);
+            let vector = match &self.previous {
+                Some(previous) => previous.vector(&embedded).map_err(store_failure)?,
+                None => None,
+            };
+            if vector.is_none() {
+                self.texts.push_back(embedded.clone());
+            }
+            chunks.push(Chunk { text, embedded, reused: vector.is_some(), vector });
+        }
+        let missing = chunks.iter().filter(|chunk| chunk.vector.is_none()).count();
+        Ok(Waiting { document, chunks, missing })
+    }
+
+    /// Documents that may wait: as many as batches in flight can hold, and some whose vectors are there.
+    fn most_waiting(&self) -> usize {
+        self.encoding.batch_size * (self.encoding.max_concurrency + 2) + 256
+    }
+
+    fn has_room(&self) -> bool {
+        self.texts.len() < self.encoding.batch_size && self.waiting.len() < self.most_waiting()
+    }
+
+    /// Sends full batches while there is room; the rest too when nothing more comes.
+    fn send(&mut self, all: bool) {
+        let full = |texts: usize| texts >= self.encoding.batch_size || (all && texts > 0);
+        while self.in_flight.len() < self.encoding.max_concurrency && full(self.texts.len()) {
+            let size = self.encoding.batch_size.min(self.texts.len());
+            let texts: Vec<String> = self.texts.drain(..size).collect();
+            let encoder = self.encoder.clone();
+            self.in_flight.push_back(Box::pin(async move {
+                let vectors = encoder.embed(&texts, Side::Passage).await?;
+                // One too few would give every later chunk another one's vector.
+                if vectors.len() == texts.len() {
+                    Ok(vectors)
+                } else {
+                    let text = format!("the encoder returned {} vectors for {} texts", vectors.len(), texts.len());
+                    Err(EmbedError::Invalid(text))
+                }
+            }));
+        }
+    }
+
+    /// Gives a batch's vectors to the chunks that wait for them, in order.
+    fn receive(&mut self, vectors: Vec<Vec<f32>>) {
+        let mut vectors = vectors.into_iter();
+        for waiting in self.waiting.iter_mut().filter(|waiting| waiting.missing > 0) {
+            for chunk in waiting.chunks.iter_mut().filter(|chunk| chunk.vector.is_none()) {
+                let Some(vector) = vectors.next() else { return };
+                chunk.vector = Some(vector);
+                waiting.missing -= 1;
+            }
+        }
+    }
+
+    /// Writes the documents at the front that have all their vectors.
+    fn write(&mut self) -> Result<(), Failure> {
+        while self.waiting.front().is_some_and(|waiting| waiting.missing == 0) {
+            let Some(waiting) = self.waiting.pop_front() else { break };
+            self.write_document(&waiting)?;
+            self.progress.document(self.written.builder.chunks(), self.written.reused);
+        }
+        Ok(())
+    }
+
+    fn write_document(&mut self, waiting: &Waiting) -> Result<(), Failure> {
+        let Waiting { document, chunks, missing: _ } = waiting;
+        let empty = |chunk: &Chunk| chunk.vector.as_ref().is_none_or(|vector| vector.iter().all(|x| *x == 0.0));
+        if let Some(n) = chunks.iter().position(empty) {
+            let why = format!("the encoder gives chunk {n} a vector of zeros: it knows nothing of its text");
+            self.written.ledger.set_aside(&document.id, &why);
+            return Ok(());
+        }
+        for (n, chunk) in chunks.iter().enumerate() {
+            let new = NewChunk {
+                id: &format!("{}#{n}", document.id),
+                document: &document.id,
+                title: &document.title,
+                embedded: &chunk.embedded,
+                text: &chunk.text,
+                metadata: &document.metadata,
+            };
+            let vector = chunk.vector.as_deref().unwrap_or_default();
+            self.written.builder.add(&new, vector).map_err(store_failure)?;
+            self.written.reused += u64::from(chunk.reused);
+            let read = [self.encoding.passage_prefix.as_str(), &chunk.embedded].map(approximate_tokens);
+            self.written.cut += u64::from(read.iter().sum::<usize>() > self.encoding.max_input_tokens);
+        }
+        self.written.ledger.indexed(&document.id);
+        Ok(())
+    }
+}
