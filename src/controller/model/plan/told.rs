@@ -1,7 +1,7 @@
 //! What people are told of a model: what, why, what serves, what happens next, what to do.
 
-use super::super::judge::{LEAST_COSINE, LEAST_SELF_NOISE, Verdict};
 use super::super::declared;
+use super::super::judge::{LEAST_COSINE, LEAST_SELF_NOISE, Verdict};
 use super::{LATER, Pass};
 use crate::api::{ConditionType, Reason};
 use crate::controller::attempt::waits_for_volumes;
@@ -136,10 +136,4 @@ impl Pass<'_> {
         );
         State::waiting(Reason::InUse, text)
     }
-}
-
-/// A text that ends as a sentence does.
-pub(super) fn sentence(text: &str) -> String {
-    let text = text.trim();
-    if text.ends_with(['.', '!', '?']) { text.to_owned() } else { format!("{text}.") }
 }
