@@ -192,10 +192,11 @@ fn running_jobs(status: &RagReleaseStatus) -> impl Iterator<Item = &str> {
     status.gates.iter().filter(|g| g.verdict.is_none()).filter_map(|g| g.job.as_deref())
 }
 
-/// Addresses of the metrics of ready pods, by revision and pod UID.
+/// Addresses of the metrics of running pods, by revision and pod UID. One that is not ready at the moment is
+/// asked too: what it has answered counts, and a pod that is left out for a while would be counted anew.
 pub fn targets(world: &World) -> BTreeMap<String, BTreeMap<String, String>> {
     let mut targets: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-    for pod in world.pods.iter().filter(|p| p.metadata.deletion_timestamp.is_none() && is_ready(p)) {
+    for pod in world.pods.iter().filter(|p| p.metadata.deletion_timestamp.is_none() && is_running(p)) {
         let revision = pod.labels().get(names::LABEL_REVISION);
         let ip = pod.status.as_ref().and_then(|s| s.pod_ip.as_deref());
         let (Some(revision), Some(ip), Some(uid)) = (revision, ip, pod.uid()) else { continue };
@@ -204,6 +205,10 @@ pub fn targets(world: &World) -> BTreeMap<String, BTreeMap<String, String>> {
         targets.entry(revision.clone()).or_default().insert(uid, address);
     }
     targets
+}
+
+fn is_running(pod: &Pod) -> bool {
+    pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running")
 }
 
 /// Whether the kubelet says that a pod is ready.
