@@ -1,6 +1,9 @@
 //! The embedding server and the client of such servers, both real, over 127.0.0.1; and the two models of
 //! `make models` against vectors that other programs computed.
 
+// Helpers of tests may stop at the first surprise, as tests may.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::{Api, DeleteParams, ListParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::GroupVersionKind;
 use kube::{Client, Config};
 use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
@@ -111,9 +112,12 @@ impl Cluster {
         let image = variable("IMAGE", "an image of `rag` that the cluster can pull")?;
         let fault_proxy_image =
             variable("FAULT_PROXY_IMAGE", "an image of the example `fault-proxy` that the cluster can pull")?;
-        let gateway = variable("GATEWAY_URL", "the address of the Gateway `public` in namespace `default`")?;
         let client = client(Config::infer().await.context("no kubeconfig and not in a cluster")?)?;
         reachable(&client).await.context("the cluster of the current kubeconfig context does not answer")?;
+        let gateway = match std::env::var("GATEWAY_URL") {
+            Ok(url) if !url.is_empty() => url,
+            _ => gateway_of(&client).await?,
+        };
         Ok(Self {
             client,
             whose: Whose::Current,
@@ -180,6 +184,19 @@ fn client(mut config: Config) -> Result<Client> {
     // A little longer than the longest watch.
     config.read_timeout = Some(Duration::from_secs(300));
     Ok(Client::try_from(config)?)
+}
+
+/// The address in the status of the Gateway `public` in namespace `default`, with the port of its listener.
+async fn gateway_of(client: &Client) -> Result<String> {
+    let kind = GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "Gateway");
+    let gateways: Api<DynamicObject> = Api::namespaced_with(client.clone(), "default", &ApiResource::from_gvk(&kind));
+    let gateway = gateways.get("public").await.context(
+        "the cluster has no Gateway `public` in namespace `default`: make one, as the examples attach to it",
+    )?;
+    let address = gateway.data["status"]["addresses"][0]["value"].as_str().filter(|a| !a.is_empty());
+    let address = address.context("the Gateway `public` shows no address: set GATEWAY_URL to where it answers")?;
+    let port = gateway.data["spec"]["listeners"][0]["port"].as_i64().unwrap_or(80);
+    Ok(format!("http://{address}:{port}"))
 }
 
 async fn reachable(client: &Client) -> Result<()> {

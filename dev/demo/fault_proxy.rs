@@ -5,6 +5,7 @@
 //! Invariant: without a fault it passes everything through unchanged.
 
 mod fault;
+mod web;
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -29,8 +30,7 @@ use fault::{CONTROL_PORT, Fault, PORT};
 #[tokio::main]
 async fn main() -> Result<()> {
     let upstream = std::env::args().nth(1).context("usage: fault-proxy UPSTREAM, such as http://wordllama:8080")?;
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build()?;
+    let http = web::client(Duration::from_secs(60))?;
     let (traffic, control) = routers(&upstream, http);
     let traffic_socket = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
     let control_socket = TcpListener::bind((Ipv4Addr::UNSPECIFIED, CONTROL_PORT)).await?;

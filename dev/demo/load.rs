@@ -19,12 +19,14 @@ use tokio::time::MissedTickBehavior;
 
 use rag_operator::api::names::HEADER_REVISION;
 
+use super::web;
+
 /// Most samples that are kept; older ones go first.
 const RING: usize = 500_000;
 /// Most requests in flight; what would be more counts as missing, so that a dead gateway costs no memory.
 const IN_FLIGHT: usize = 4_000;
 /// After this time an answer counts as missing.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How one request ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,19 +121,13 @@ pub struct Load {
     task: JoinHandle<()>,
 }
 
-/// An HTTP client that speaks to the gateway itself, whatever proxy the environment names.
-pub fn http() -> Result<reqwest::Client> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    Ok(reqwest::Client::builder().no_proxy().timeout(PATIENCE).pool_max_idle_per_host(64).build()?)
-}
-
 impl Load {
     /// Asks the `queries` in turn, `per_second` times a second, at `{base}/v1/search`.
     pub fn start(base: &str, queries: Vec<String>, per_second: u32) -> Result<Self> {
         let shared = Arc::new(Shared {
             samples: Mutex::new(VecDeque::new()),
             in_flight: AtomicUsize::new(0),
-            http: http()?,
+            http: web::client(PATIENCE)?,
             url: format!("{base}/v1/search"),
         });
         let (stop, stopped) = watch::channel(false);

@@ -20,3 +20,4 @@ pub mod remote;
 pub mod scrape;
 pub mod story;
 pub mod trace;
+pub mod web;

@@ -4,11 +4,21 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use kube::CustomResourceExt;
+use serde_json::{Value, json};
 
 use crate::api::{EmbeddingModel, EvalGate, RagRelease, VectorIndex};
 
+/// Why the CRDs cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum CrdError {
+    #[error("a CRD is no JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("a CRD is no YAML: {0}")]
+    Yaml(#[from] serde_yaml::Error),
+}
+
 /// File name and YAML of each CRD.
-pub fn all() -> Result<Vec<(&'static str, String)>, serde_yaml::Error> {
+pub fn all() -> Result<Vec<(&'static str, String)>, CrdError> {
     [
         ("embeddingmodels.yaml", EmbeddingModel::crd()),
         ("vectorindexes.yaml", VectorIndex::crd()),
@@ -16,8 +26,20 @@ pub fn all() -> Result<Vec<(&'static str, String)>, serde_yaml::Error> {
         ("ragreleases.yaml", RagRelease::crd()),
     ]
     .into_iter()
-    .map(|(file, crd)| Ok((file, serde_yaml::to_string(&crd)?)))
+    .map(|(file, crd)| Ok((file, serde_yaml::to_string(&with_status_default(serde_json::to_value(crd)?))?)))
     .collect()
+}
+
+/// An object that nobody has looked at yet is in progress, not done: kstatus reads a missing status as done.
+fn with_status_default(mut crd: Value) -> Value {
+    let versions = crd.pointer_mut("/spec/versions").and_then(Value::as_array_mut);
+    for version in versions.into_iter().flatten() {
+        let status = version.pointer_mut("/schema/openAPIV3Schema/properties/status").and_then(Value::as_object_mut);
+        if let Some(status) = status {
+            status.insert("default".to_owned(), json!({"observedGeneration": -1}));
+        }
+    }
+    crd
 }
 
 /// Prints them, separated by `---`.

@@ -85,12 +85,16 @@ pub fn list(source: &Source) -> Result<Vec<Found>, SourceError> {
         return Err(error(&source.root, outside));
     }
     let mut found = Vec::new();
-    if fs::metadata(&root).map_err(|e| error(&root, e))?.is_dir() {
-        walk(&boundary, root, &mut found).map_err(|(path, e)| error(&path, e))?;
-    } else {
-        // The name that the user gave, not the one that a link leads to.
-        let name = source.root.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        found.push(Found::File { file: name, path: root });
+    let meta = fs::metadata(&root).map_err(|e| error(&root, e))?;
+    match kind(&meta, root.clone()) {
+        Resolved::Directory(root) => walk(&boundary, root, &mut found).map_err(|(path, e)| error(&path, e))?,
+        Resolved::File(path) => {
+            // The name that the user gave, not the one that a link leads to.
+            let file = source.root.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            found.push(Found::File { file, path });
+        }
+        // A pipe cannot be read twice.
+        Resolved::Refused(why) => return Err(error(&root, io::Error::new(io::ErrorKind::InvalidInput, why))),
     }
     found.retain(|entry| source.globs.take(entry.file()));
     found.sort_unstable_by(|a, b| a.file().cmp(b.file()));

@@ -11,11 +11,11 @@ use serde_json::Value;
 
 use super::{MAX_DOCUMENT_BYTES, Mapping, Metadata, Parsed, not_utf8};
 
-/// Reads a file line by line; a line that is too long comes as `None`.
-pub fn read(
-    path: &Path,
-    each: &mut dyn FnMut(u64, Option<&[u8]>) -> ControlFlow<()>,
-) -> std::io::Result<ControlFlow<()>> {
+/// Receives a line's number and its bytes, `None` when it was too long; `Break` ends the reading.
+pub type EachLine<'a> = &'a mut dyn FnMut(u64, Option<&[u8]>) -> ControlFlow<()>;
+
+/// Reads a file line by line.
+pub fn read(path: &Path, each: EachLine<'_>) -> std::io::Result<ControlFlow<()>> {
     let mut file = BufReader::with_capacity(1 << 18, File::open(path)?);
     let (mut line, mut number) = (Vec::new(), 0_u64);
     loop {

@@ -286,48 +286,31 @@ fn escape_non_ascii(json: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Every field of a retrieval run at its longest: 8 metrics, counts of 7 digits, 6 decimals.
     #[test]
-    fn the_largest_receipt_of_a_retrieval_run_fits() {
-        let row = MetricRow {
-            n: 9_999_999,
-            c: 0.123_456,
-            b: Some(0.123_456),
-            s: Some(1.123_456),
-            l: Some(-1.123_456),
-            u: Some(-1.123_456),
-            p: Some(0.123_456),
-            nz: Some(9_999_999),
-            min: Some(-0.123_456),
-        };
-        let report = EvaluateReport { inputs: "f".repeat(64), n: [Some(9_999_999); 5], metrics: vec![row; 8] };
-        let receipt = Receipt { v: 1, run: "r".repeat(72), body: Body::Evaluate(report) };
-        let line = receipt.to_line().unwrap();
-        assert!(line.len() <= MAX_BYTES, "{}", line.len());
-        assert_eq!(Receipt::parse(&line, &receipt.run).unwrap(), receipt);
-    }
-
-    #[test]
-    fn a_row_survives_the_receipt() {
-        let row = Row {
-            n: 225,
-            candidate: 0.5,
-            baseline: Some(0.25),
-            sd: None,
-            lower: Some(-0.01),
-            upper: Some(0.02),
-            p: None,
-            nonzero: Some(3),
-            min: Some(-0.5),
-        };
-        assert_eq!(Row::from(&MetricRow::from(&row)), row);
-    }
-
-    #[test]
-    fn a_missing_count_is_no_answer() {
-        let report =
-            EvaluateReport { inputs: String::new(), n: [Some(10), Some(10), None, None, None], metrics: vec![] };
-        assert_eq!(report.coverage(true), Coverage { queries: 10, candidate: 10, baseline: Some(0) });
-        assert_eq!(report.coverage(false).baseline, None);
+    fn clipped_texts_fit_whatever_they_hold() {
+        for c in ['a', '"', '\u{1}', 'é', '語', '🌍'] {
+            let text: String = std::iter::repeat_n(c, 5000).collect();
+            let error = clip(&text, 1024, 3600);
+            let body = Body::Error(ErrorReport { reason: "PodUnschedulable".into(), error });
+            Receipt { v: 1, run: "r".repeat(72), body }.to_line().unwrap();
+            let example = clip(&text, 160, 600);
+            let report = BuildReport {
+                content_digest: "c".repeat(64),
+                source_digest: "s".repeat(64),
+                source: i64::MAX,
+                documents: i64::MAX,
+                quarantined: i64::MAX,
+                skipped: i64::MAX,
+                chunks: i64::MAX,
+                reused_chunks: i64::MAX,
+                size_bytes: i64::MAX,
+                cut_chunks: i64::MAX,
+                examples: vec![example; 5],
+            };
+            let line = Receipt { v: 1, run: "r".repeat(72), body: Body::Build(report.clone()) }.to_line().unwrap();
+            assert_eq!(Receipt::parse(&line, &"r".repeat(72)).unwrap().body, Body::Build(report));
+        }
+        assert_eq!(clip("abc", 2, 99), "ab");
+        assert_eq!(clip("a语b", 9, 7), "a语");
     }
 }

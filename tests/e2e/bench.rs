@@ -18,7 +18,7 @@ use crate::demo::cluster::{Cluster, Programs};
 use crate::demo::data::{Dataset, manifest, models};
 use crate::demo::objects::{Look, apply, delete, documents, placed, poll, remove_namespace, wait, wait_gone};
 use crate::demo::story::{Seen, Story, release_document};
-use crate::demo::{audit, claims, install, load};
+use crate::demo::{audit, claims, install, load, web};
 
 /// Namespace of the cases beside the story.
 pub const CASES: &str = "e2e-cases";
@@ -230,7 +230,7 @@ pub async fn until_promoted(cluster: &Cluster, name: &str) -> Result<String> {
 
 /// A question through the gateway, until it is answered with 200; the revision that answered.
 pub async fn answers(cluster: &Cluster, name: &str) -> Result<String> {
-    let http = load::http()?;
+    let http = web::client(load::PATIENCE)?;
     let url = format!("{}/e2e-{name}/v1/search", cluster.gateway);
     poll(&format!("an answer at {url}"), Duration::from_secs(20), async || {
         let answer = match http.post(&url).json(&json!({"query": "how much leave do I have"})).send().await {

@@ -9,8 +9,9 @@ use rag_operator::api::gate::{GateRun, VerdictWord};
 use rag_operator::api::names::HEADER_REVISION;
 
 use super::{GATE, RATE, Story};
-use crate::demo::load::{Load, http};
+use crate::demo::load::{Load, PATIENCE};
 use crate::demo::objects::{Look, poll};
+use crate::demo::web;
 
 /// What the first release did.
 pub struct FirstRelease {
@@ -69,7 +70,7 @@ impl Story<'_> {
     /// One question through the gateway: title of the best answer, and who gave it. The gateway may need a
     /// moment until it knows the route.
     async fn ask(&mut self, question: &str) -> Result<(String, String)> {
-        let http = http()?;
+        let http = web::client(PATIENCE)?;
         let url = format!("{}/v1/search", self.address);
         let body = json!({"query": question, "k": 3});
         let mut asked = 0_usize;

@@ -12,15 +12,21 @@ pub fn advice(queries: u64, margins: &[f64], alpha: f64) -> Option<String> {
     }
     let missing = needed.saturating_sub(queries);
     if queries < LEAST_QUERIES {
-        return Some(format!("{queries} queries can certify no margin; add {missing} queries"));
+        return Some(format!("{} can certify no margin; add {}", counted(queries), counted(missing)));
     }
     let best = certifiable_margin(queries, alpha, None);
     let at_best = significant_up(best, 2);
     let at_best = at_best.strip_prefix('0').unwrap_or(&at_best);
     let margin = significant_up(best, 1);
     Some(format!(
-        "{queries} queries can certify a margin of {at_best} at best; set margin {margin} or add {missing} queries"
+        "{} can certify a margin of {at_best} at best; set margin {margin} or add {}",
+        counted(queries),
+        counted(missing)
     ))
+}
+
+fn counted(queries: u64) -> String {
+    if queries == 1 { "1 query".to_owned() } else { format!("{queries} queries") }
 }
 
 /// Rounded up to so many significant digits, so that what is advised can be certified. For 0 < x <= 1.

@@ -238,7 +238,7 @@ fn advice_names_the_margin_and_the_queries_that_would_do() {
     );
     assert_eq!(advice(149, &[0.02], 0.05), None);
     assert_eq!(advice(59, &[0.05], 0.05), None);
-    assert!(advice(58, &[0.05], 0.05).unwrap().ends_with("set margin 0.06 or add 1 queries"));
+    assert!(advice(58, &[0.05], 0.05).unwrap().ends_with("set margin 0.06 or add 1 query"));
     assert_eq!(advice(5, &[0.5], 0.05).as_deref(), Some("5 queries can certify no margin; add 5 queries"));
     assert_eq!(advice(60, &[], 0.05), None);
 }

@@ -58,11 +58,21 @@ pub struct Stamp {
     pub build: BuildCounts,
 }
 
-/// A version under way. Dropped without [`Builder::finish`] it leaves `<dir>.building`, which the next
-/// build of the same version removes.
+/// The directory of a version under way; what is not renamed is removed. A killed process leaves it, and
+/// the next build of the same version removes it.
+struct Building(PathBuf);
+
+impl Drop for Building {
+    fn drop(&mut self) {
+        // Gone after the rename; otherwise the failure that led here is the one to report.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A version under way.
 pub struct Builder {
     target: PathBuf,
-    building: PathBuf,
+    building: Building,
     dimensions: usize,
     distance: Distance,
     keyword: bool,
@@ -100,9 +110,10 @@ impl Builder {
             Err(error) => return Err(StoreError::io(&building)(error)),
         }
         fs::create_dir_all(&building).map_err(StoreError::io(&building))?;
-        let path = building.join(SQLITE);
+        let building = Building(building);
+        let path = building.0.join(SQLITE);
         let sqlite = begin(&path, keyword).map_err(StoreError::sqlite(&path))?;
-        let path = building.join(VECTORS);
+        let path = building.0.join(VECTORS);
         let vectors = BufWriter::with_capacity(1 << 20, File::create(&path).map_err(StoreError::io(&path))?);
         Ok(Self { target: dir.to_owned(), building, dimensions, distance, keyword, sqlite, vectors, chunks: 0 })
     }
@@ -116,8 +127,9 @@ impl Builder {
             found: self.chunks,
             most: MAX_CHUNKS,
         })?;
-        write_vector(&mut self.vectors, vector).map_err(StoreError::io(&self.building.join(VECTORS)))?;
-        insert(&self.sqlite, ordinal, chunk, self.keyword).map_err(StoreError::sqlite(&self.building.join(SQLITE)))?;
+        write_vector(&mut self.vectors, vector).map_err(StoreError::io(&self.building.0.join(VECTORS)))?;
+        insert(&self.sqlite, ordinal, chunk, self.keyword)
+            .map_err(StoreError::sqlite(&self.building.0.join(SQLITE)))?;
         self.chunks += 1;
         Ok(ordinal)
     }
@@ -129,7 +141,8 @@ impl Builder {
 
     /// Writes references and manifest, brings everything to disk and gives the version its name.
     pub fn finish(self, stamp: Stamp, references: &[Vec<f32>]) -> Result<Manifest, StoreError> {
-        let Self { target, building, dimensions, distance, keyword, sqlite, vectors, chunks } = self;
+        let Self { target, building: made, dimensions, distance, keyword, sqlite, vectors, chunks } = self;
+        let building = &made.0;
         let path = building.join(SQLITE);
         end(&sqlite, keyword).map_err(StoreError::sqlite(&path))?;
         sqlite.close().map_err(|(_, e)| StoreError::sqlite(&path)(e))?;
@@ -162,11 +175,11 @@ impl Builder {
         text.push(b'\n');
         fs::write(&path, text).map_err(StoreError::io(&path))?;
         settle(&path)?;
-        sync(&building)?;
+        sync(building)?;
         if occupied(&target)? {
             return Err(StoreError::Exists(target));
         }
-        fs::rename(&building, &target).map_err(StoreError::io(&target))?;
+        fs::rename(building, &target).map_err(StoreError::io(&target))?;
         if let Some(parent) = target.parent() {
             sync(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
         }
@@ -245,8 +258,13 @@ fn write_vector(to: &mut impl std::io::Write, vector: &[f32]) -> std::io::Result
 fn write_references(path: &Path, dimensions: usize, references: &[Vec<f32>]) -> Result<(), StoreError> {
     let mut bytes = Vec::new();
     for (n, vector) in references.iter().enumerate() {
-        length(vector, dimensions)
-            .map_err(|e| StoreError::Vector { what: format!("probe text {n}"), detail: e.to_string() })?;
+        match length(vector, dimensions) {
+            // A probe text may hold nothing that the encoder knows; that is a part of what it is.
+            Ok(_) | Err(ScanError::Zero) => {}
+            Err(e) => {
+                return Err(StoreError::Vector { what: format!("probe text {n}"), detail: e.to_string() });
+            }
+        }
         write_vector(&mut bytes, vector).map_err(StoreError::io(path))?;
     }
     fs::write(path, bytes).map_err(StoreError::io(path))

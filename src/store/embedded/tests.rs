@@ -105,8 +105,12 @@ fn a_version_is_never_overwritten_and_an_interrupted_build_is() {
     let chunk = NewChunk { id: "x#0", document: "x", title: "", embedded: "x", text: "x", metadata: &metadata };
     cut.add(&chunk, &[1.0, 1.0]).unwrap();
     assert!(cut.add(&chunk, &[0.0, 0.0]).unwrap_err().to_string().contains("chunk x#0 is all zeros"));
-    drop(cut);
     assert!(root.path().join("v1.building").exists() && !dir.exists());
+    drop(cut);
+    assert!(!root.path().join("v1.building").exists(), "a build that fails cleans up");
+    // A killed one cannot.
+    std::fs::create_dir(root.path().join("v1.building")).unwrap();
+    std::fs::write(root.path().join("v1.building/index.sqlite"), "half").unwrap();
     write(&dir, Distance::Dot, &[row("", "x", json!({}))]);
     assert!(matches!(Builder::create(&dir, 2, Distance::Dot, false), Err(StoreError::Exists(_))));
 }
@@ -354,6 +358,34 @@ proptest! {
         let index = EmbeddedIndex::open(&dir).unwrap();
         let expected = usize::from(text.chars().any(|c| c.is_ascii_alphanumeric()));
         prop_assert!(index.search_keyword(&text, 1, None).unwrap().len() >= expected);
+    }
+}
+
+#[test]
+fn a_search_equals_a_full_scan_in_order_and_scores() {
+    use rand_core::{RngCore as _, SeedableRng as _};
+    let root = tempfile::tempdir().unwrap();
+    for distance in DISTANCES {
+        let mut draw = rand_pcg::Pcg64::seed_from_u64(11);
+        let mut number = || (draw.next_u32() % 9) as f32 - 4.25;
+        let mut vectors: Vec<Vec<f32>> = (0..300).map(|_| (0..5).map(|_| number()).collect()).collect();
+        // Whole families of equal vectors.
+        (0..100).for_each(|n| vectors[n + 200] = vectors[n % 7].clone());
+        let rows: Vec<Row<'_>> = vectors.iter().map(|v| Row { vector: v.clone(), ..row("", "x", json!({})) }).collect();
+        let dir = root.path().join(format!("{distance:?}"));
+        write(&dir, distance, &rows);
+        let index = EmbeddedIndex::open(&dir).unwrap();
+        for n in 0..20 {
+            let query = &vectors[n];
+            let mut expected: Vec<(String, f64)> =
+                full_scan(distance, query, &vectors, 300).into_iter().map(|(n, s)| (format!("d{n}#0"), s)).collect();
+            expected.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+            for k in [1, 7, 25, 300, 1000] {
+                let hits = index.search_vector(query, k, None).unwrap();
+                let hits: Vec<(String, f64)> = hits.into_iter().map(|h| (h.id, h.score)).collect();
+                assert_eq!(hits, expected[..k.min(300)], "{distance:?} query {n} k {k}");
+            }
+        }
     }
 }
 

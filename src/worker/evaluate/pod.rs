@@ -125,8 +125,8 @@ mod tests {
     use super::*;
     use crate::api::gate::{Metric, Statistics};
     use crate::api::{ConfigMapSource, DataFrom, VolumeSource};
-    use crate::evaluation::verdict::{Reason, judge};
-    use crate::worker::receipt::{Receipt, Refused};
+    use crate::evaluation::verdict::{Coverage, Reason, Row, judge};
+    use crate::worker::receipt::{MAX_BYTES, Receipt, Refused};
 
     const QUERIES: usize = 150;
 
@@ -287,5 +287,50 @@ mod tests {
             task: Task::Prune(job::PruneTask { owner_uid: "u".to_owned(), physical: Vec::new() }),
         };
         assert_eq!(carry_out(&input).unwrap_err().code(), 42);
+    }
+
+    /// Every field of a retrieval run at its longest: 8 metrics, counts of 7 digits, 6 decimals.
+    #[test]
+    fn the_largest_receipt_of_a_retrieval_run_fits() {
+        let row = MetricRow {
+            n: 9_999_999,
+            c: 0.123_456,
+            b: Some(0.123_456),
+            s: Some(1.123_456),
+            l: Some(-1.123_456),
+            u: Some(-1.123_456),
+            p: Some(0.123_456),
+            nz: Some(9_999_999),
+            min: Some(-0.123_456),
+        };
+        let report = EvaluateReport { inputs: "f".repeat(64), n: [Some(9_999_999); 5], metrics: vec![row; 8] };
+        let receipt = Receipt { v: 1, run: "r".repeat(72), body: Body::Evaluate(report) };
+        let line = receipt.to_line().unwrap();
+        assert!(line.len() <= MAX_BYTES, "{}", line.len());
+        assert_eq!(Receipt::parse(&line, &receipt.run).unwrap(), receipt);
+    }
+
+    #[test]
+    fn a_row_survives_the_receipt() {
+        let row = Row {
+            n: 225,
+            candidate: 0.5,
+            baseline: Some(0.25),
+            sd: None,
+            lower: Some(-0.01),
+            upper: Some(0.02),
+            p: None,
+            nonzero: Some(3),
+            min: Some(-0.5),
+        };
+        assert_eq!(Row::from(&MetricRow::from(&row)), row);
+    }
+
+    #[test]
+    fn a_missing_count_is_no_answer() {
+        let report =
+            EvaluateReport { inputs: String::new(), n: [Some(10), Some(10), None, None, None], metrics: vec![] };
+        assert_eq!(report.coverage(true), Coverage { queries: 10, candidate: 10, baseline: Some(0) });
+        assert_eq!(report.coverage(false).baseline, None);
     }
 }

@@ -91,14 +91,15 @@ pub async fn run(
     while open || !pipeline.in_flight.is_empty() {
         tokio::select! {
             Some(vectors) = pipeline.in_flight.next(), if !pipeline.in_flight.is_empty() => {
-                pipeline.receive(vectors.map_err(encoder::failure)?)?;
+                pipeline.receive(vectors.map_err(encoder::failure)?);
             }
-            piece = pieces.recv(), if open && pipeline.texts.len() < encoding.batch_size => match piece {
+            piece = pieces.recv(), if open && pipeline.has_room() => match piece {
                 Some(piece) => pipeline.take(piece)?,
                 None => open = false,
             },
         }
-        pipeline.send(!open);
+        // Documents that wait for texts of a batch that never fills would wait for ever.
+        pipeline.send(!open || pipeline.waiting.len() >= pipeline.most_waiting());
         pipeline.write()?;
     }
     let Pipeline { written, progress, .. } = pipeline;
@@ -139,6 +140,15 @@ impl Pipeline<'_> {
         Ok(Waiting { document, chunks, missing })
     }
 
+    /// Documents that may wait: as many as batches in flight can hold, and some whose vectors are there.
+    fn most_waiting(&self) -> usize {
+        self.encoding.batch_size * (self.encoding.max_concurrency + 2) + 256
+    }
+
+    fn has_room(&self) -> bool {
+        self.texts.len() < self.encoding.batch_size && self.waiting.len() < self.most_waiting()
+    }
+
     /// Sends full batches while there is room; the rest too when nothing more comes.
     fn send(&mut self, all: bool) {
         let full = |texts: usize| texts >= self.encoding.batch_size || (all && texts > 0);
@@ -146,31 +156,35 @@ impl Pipeline<'_> {
             let size = self.encoding.batch_size.min(self.texts.len());
             let texts: Vec<String> = self.texts.drain(..size).collect();
             let encoder = self.encoder.clone();
-            self.in_flight.push_back(Box::pin(async move { encoder.embed(&texts, Side::Passage).await }));
+            self.in_flight.push_back(Box::pin(async move {
+                let vectors = encoder.embed(&texts, Side::Passage).await?;
+                // One too few would give every later chunk another one's vector.
+                if vectors.len() == texts.len() {
+                    Ok(vectors)
+                } else {
+                    let text = format!("the encoder returned {} vectors for {} texts", vectors.len(), texts.len());
+                    Err(EmbedError::Invalid(text))
+                }
+            }));
         }
     }
 
     /// Gives a batch's vectors to the chunks that wait for them, in order.
-    fn receive(&mut self, vectors: Vec<Vec<f32>>) -> Result<(), Failure> {
+    fn receive(&mut self, vectors: Vec<Vec<f32>>) {
         let mut vectors = vectors.into_iter();
         for waiting in self.waiting.iter_mut().filter(|waiting| waiting.missing > 0) {
             for chunk in waiting.chunks.iter_mut().filter(|chunk| chunk.vector.is_none()) {
-                let Some(vector) = vectors.next() else { return Ok(()) };
+                let Some(vector) = vectors.next() else { return };
                 chunk.vector = Some(vector);
                 waiting.missing -= 1;
             }
-        }
-        match vectors.next() {
-            None => Ok(()),
-            Some(_) => Err(encoder::failure(EmbedError::Invalid(
-                "the encoder returned more vectors than it was given texts".to_owned(),
-            ))),
         }
     }
 
     /// Writes the documents at the front that have all their vectors.
     fn write(&mut self) -> Result<(), Failure> {
-        while let Some(waiting) = self.waiting.pop_front_if(|waiting| waiting.missing == 0) {
+        while self.waiting.front().is_some_and(|waiting| waiting.missing == 0) {
+            let Some(waiting) = self.waiting.pop_front() else { break };
             self.write_document(&waiting)?;
             self.progress.document(self.written.builder.chunks(), self.written.reused);
         }

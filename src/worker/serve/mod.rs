@@ -8,7 +8,7 @@
 //! in flight.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,7 @@ mod problem;
 mod request;
 
 pub use api::{MAX_REQUESTS, TIME_LIMIT};
+pub use request::{MAX_K_EVALUATION, evaluation_question};
 
 /// Flags of `rag serve`.
 #[derive(clap::Args, Clone, Debug)]
@@ -53,7 +54,7 @@ pub struct Args {
     #[arg(long)]
     pub health: Option<SocketAddr>,
     /// Vector, Keyword or Hybrid.
-    #[arg(long, default_value = "vector", value_parser = mode)]
+    #[arg(long, default_value = "vector", value_parser = mode_flag)]
     pub mode: Mode,
     /// Results when a request names no k, 1 to 100.
     #[arg(long, default_value_t = 10)]
@@ -75,7 +76,8 @@ pub struct Args {
     pub drain: Duration,
 }
 
-fn mode(text: &str) -> Result<Mode, String> {
+/// A flag with a retrieval mode.
+pub fn mode_flag(text: &str) -> Result<Mode, String> {
     match text.to_ascii_lowercase().as_str() {
         "vector" => Ok(Mode::Vector),
         "keyword" => Ok(Mode::Keyword),
@@ -96,7 +98,11 @@ pub fn run(args: Args) -> ExitCode {
         Err(failure) => return report(Err(failure)),
     };
     let Some(input) = input else {
-        return report(http::runtime().and_then(|runtime| runtime.block_on(from_flags(args))));
+        let (Some(index), Some(model)) = (args.index.clone(), args.model.clone()) else {
+            eprintln!("error: --index DIR and --model DIR are needed: what is served, and the encoder of its queries");
+            return ExitCode::from(USAGE);
+        };
+        return report(http::runtime().and_then(|runtime| runtime.block_on(from_flags(args, index, &model))));
     };
     let Task::Serve(task) = input.task else {
         let failure = Failure::invalid("InvalidSpec", "`rag serve` was given the input of another program");
@@ -108,11 +114,8 @@ pub fn run(args: Args) -> ExitCode {
     }
 }
 
-async fn from_flags(args: Args) -> Result<(), Failure> {
-    let usage = |flag: &str| Failure::invalid("InvalidSpec", format!("--{flag} DIR is missing"));
-    let index = args.index.clone().ok_or_else(|| usage("index"))?;
-    let model = args.model.clone().ok_or_else(|| usage("model"))?;
-    let local = encoder::local(&model)?;
+async fn from_flags(args: Args, index: PathBuf, model: &Path) -> Result<(), Failure> {
+    let local = encoder::local(model)?;
     let retrieval = Retrieval {
         top_k: args.top_k,
         mode: args.mode,
@@ -216,9 +219,9 @@ impl Default for Limits {
 
 impl Config {
     /// What a job input asks for, with versions below `root`.
-    pub fn of(task: ServeTask, root: &std::path::Path) -> Result<Self, Failure> {
-        let mut parts = std::path::Path::new(&task.physical).components();
-        if !matches!((parts.next(), parts.next()), (Some(std::path::Component::Normal(_)), None)) {
+    pub fn of(task: ServeTask, root: &Path) -> Result<Self, Failure> {
+        let mut parts = Path::new(&task.physical).components();
+        if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
             let text = format!("physical is {:?}; expected the name of one directory", task.physical);
             return Err(Failure::invalid("InvalidSpec", text));
         }
@@ -350,12 +353,15 @@ fn identify(
     retrieval: Retrieval,
     manifest: &crate::store::Manifest,
 ) -> Identity {
-    let revision = revision.unwrap_or_else(|| {
-        let mut hex = digest(&(&manifest.content_digest, &manifest.fingerprint, &retrieval));
-        hex.truncate(10);
-        hex
-    });
+    let revision = revision.unwrap_or_else(|| self::revision(manifest, &retrieval));
     Identity { release, revision, version: version.unwrap_or_else(|| manifest.version.clone()), retrieval }
+}
+
+/// The name of a version, its encoder and settings outside a cluster.
+pub fn revision(manifest: &crate::store::Manifest, retrieval: &Retrieval) -> String {
+    let mut hex = digest(&(&manifest.content_digest, &manifest.fingerprint, retrieval));
+    hex.truncate(10);
+    hex
 }
 
 /// Compares the encoder in use with the one that built the version, once it answers. What is found bars the
@@ -380,6 +386,9 @@ async fn measure(state: Arc<api::State>) {
         }
     }
 }
+
+/// Exit code of a command line that cannot be meant.
+const USAGE: u8 = 64;
 
 /// Wait before the encoder is measured again after it did not answer; doubled each time.
 const MEASURE_AGAIN: Duration = Duration::from_secs(1);

@@ -1,0 +1,37 @@
+# rag-operator: `make demo` shows it, `make test` proves it.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+include dev/cluster/cluster.mk
+include dev/models/models.mk
+
+TARGET := target/x86_64-unknown-linux-gnu
+# What the end-to-end tests and the demo run in: the project's own cluster, or `current` for the kubeconfig's.
+export CLUSTER ?= own
+export RAG_MODELS := $(MODELS_DIR)
+
+.PHONY: help lint test demo crds image
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+lint: ## Format and clippy, warnings are errors
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+test: lint doctor models ## Everything: lint, unit and integration tests, and the story on the real cluster
+	$(MAKE) --no-print-directory cluster-for-$(CLUSTER)
+	cargo test --locked
+
+demo: doctor models ## The story on the real cluster, told step by step
+	$(MAKE) --no-print-directory cluster-for-$(CLUSTER)
+	cargo build --locked --bin rag --example demo --example fault-proxy
+	cargo run --locked --quiet --example demo
+
+crds: ## Write crds/ anew from the types
+	RAG_WRITE_GOLDENS=1 cargo test --locked --test crds
+
+.PHONY: cluster-for-own cluster-for-current
+cluster-for-own: cluster
+cluster-for-current:
+	@echo "The current kubeconfig context is used; IMAGE must name an image of this build that its nodes can pull."
