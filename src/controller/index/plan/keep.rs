@@ -22,6 +22,9 @@ const FAILURES: usize = 3;
 /// Entries that retention leaves room for: failed ones, one under way, one found unchanged, one that retires.
 const RESERVE: usize = FAILURES + 3;
 
+/// Reason of a version that a prune Job was told to delete; it never comes back.
+const TOLD: &str = "a Job was told to delete it";
+
 /// How the deleting goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Pruning {
@@ -126,13 +129,13 @@ pub(super) fn retire(draft: &mut Draft<'_>, why: &str, these: impl Fn(&IndexVers
     }
 }
 
-/// A version that a release names again is Ready again, as long as no Job was told to delete it.
+/// A version that a release names again is Ready again, as long as no Job was ever told to delete it: one that
+/// failed may have left half of it.
 pub(super) fn restore(draft: &mut Draft<'_>) {
-    let told: BTreeSet<String> = told(draft).into_iter().flat_map(|(_, physical)| physical).collect();
     let seen = draft.seen;
     for version in &mut draft.status.versions {
         let named = seen.uses.iter().any(|u| u.version == version.name);
-        let whole = version.ready_at.is_some() && !told.contains(&version.physical);
+        let whole = version.ready_at.is_some() && version.reason.as_deref() != Some(TOLD);
         if version.state == VersionState::Retiring && named && whole {
             version.state = VersionState::Ready;
             version.reason = None;
@@ -186,11 +189,20 @@ pub(super) fn prune(draft: &mut Draft<'_>) -> Pruning {
         // One that failed expires first.
         if !jobs.iter().any(|(known, _)| *known == name) {
             draft.actions.push(render::prune(draft.base(), &claim, &physical));
+            told_of(draft, &physical);
             draft.look_again(WATCH_JOB);
             break;
         }
     }
     failing
+}
+
+/// Persists, before the Job exists, that these versions are no longer whole.
+fn told_of(draft: &mut Draft<'_>, physical: &[String]) {
+    let these = |v: &&mut IndexVersion| v.state == VersionState::Retiring && physical.contains(&v.physical);
+    for version in draft.status.versions.iter_mut().filter(these) {
+        version.reason = Some(TOLD.to_owned());
+    }
 }
 
 fn awaits(draft: &Draft<'_>, physical: &[String]) -> bool {

@@ -99,6 +99,7 @@ fn verify_report(content: &str, documents: i64) -> Value {
 impl World {
     /// One pass, carried out.
     fn pass(&mut self) -> Plan<VectorIndexStatus> {
+        let before = self.index.status.clone().unwrap_or_default();
         let plan = plan(&self.index, &self.seen);
         self.notes.extend(plan.events.clone());
         self.index.status = Some(plan.status.clone());
@@ -111,6 +112,7 @@ impl World {
                         let mut job: Job = serde_json::from_value(body.clone()).unwrap();
                         assert_eq!((&body["kind"], &body["apiVersion"]), (&json!("Job"), &json!("batch/v1")));
                         job.metadata.uid = Some(format!("job-{}", self.made));
+                        self.may_be_made(&job, &before);
                         self.start_pod(name, &format!("job-{}", self.made));
                         self.seen.jobs.push(job);
                     }
@@ -149,6 +151,29 @@ impl World {
             }
         }
         panic!("no fixed point: {:#?}", self.index.status);
+    }
+
+    /// What must hold whenever a Job is created.
+    fn may_be_made(&self, job: &Job, before: &VectorIndexStatus) {
+        let unfinished = |j: &&Job| j.status.is_none() && render::purpose_of(j) == render::purpose_of(job);
+        assert_eq!(self.seen.jobs.iter().filter(unfinished).count(), 0, "two Jobs of one purpose");
+        let Some(Task::Prune(task)) = render::task_of(job) else {
+            let build = self.status().build.as_ref().expect("persisted before its Job exists");
+            assert_eq!(self.awaited(), job.metadata.name, "{}", build.version);
+            return;
+        };
+        assert!(self.seen.unreadable.is_empty());
+        for physical in &task.physical {
+            let version = self.status().versions.iter().find(|v| v.physical == *physical).unwrap();
+            assert!(self.seen.uses.iter().all(|u| u.version != version.name), "{} is in use", version.name);
+            let old = crate::controller::index::version(before, &version.name).unwrap();
+            let persisted = version.state == VersionState::Failed || old.state == VersionState::Retiring;
+            assert!(persisted, "{} was {:?} in the pass before", version.name, old.state);
+        }
+    }
+
+    fn awaited(&self) -> Option<String> {
+        Draft::new(&self.index, &self.seen).awaited()
     }
 
     fn start_pod(&mut self, job: &str, job_uid: &str) {
@@ -963,6 +988,16 @@ mod changing {
     }
 
     #[test]
+    fn back_to_the_superseded_spec_builds_again_beside_a_ready_version() {
+        let mut world = World::with_ready(1);
+        world.change(2).rest();
+        world.seen.missing = vec!["ConfigMap `new`".to_owned()];
+        world.change(3).rest().lists("v1 Ready, v2 Failed");
+        world.seen.missing.clear();
+        world.change(2).rest().lists("v1 Ready, v2 Failed, v3 Building");
+    }
+
+    #[test]
     fn superseding_says_nothing_of_the_data() {
         let mut world = World::with_ready(1);
         world.change(2).rest().change(3).rest().reliable(Some("True"), Reason::ChecksPassed);
@@ -1147,6 +1182,31 @@ mod retention {
         let mut world = World::with_ready(3);
         assert!(world.running("prune").is_some());
         world.used("shop", "spec.version", "v1").rest().lists("v1 Retiring, v2 Ready, v3 Ready");
+    }
+
+    #[test]
+    fn nor_is_it_deleted_further_when_that_job_failed() {
+        let mut world = World::with_ready(3);
+        let job = world.running("prune").unwrap();
+        world.failed("prune", "VectorStoreUnavailable", "input/output error").rest();
+        world.used("shop", "spec.version", "v1").rest();
+        world.vanish(&job);
+        world.rest().lists("v1 Retiring, v2 Ready, v3 Ready");
+        world.change(4).becomes_ready("c4", 10).lists("v1 Retiring, v2 Retiring, v3 Ready, v4 Ready");
+        assert!(world.seen.jobs.iter().filter_map(render::task_of).all(|task| match task {
+            Task::Prune(task) => task.physical == ["handbook-0a1b2c3d-v2"],
+            _ => true,
+        }));
+    }
+
+    #[test]
+    fn a_failed_version_that_a_release_pins_is_left_alone() {
+        let mut world = World::with_ready(1);
+        world.change(2).rest().used("shop", "spec.version", "v2");
+        world.failed("build", "ShrinkGuard", "shrank").rest().lists("v1 Ready, v2 Failed");
+        assert_eq!(world.jobs("prune"), 0);
+        world.unused().rest();
+        assert_eq!(world.jobs("prune"), 1);
     }
 
     #[test]
@@ -1513,4 +1573,104 @@ fn a_build_of_a_version_that_nobody_lists_begins_anew() {
     world.index.status.as_mut().unwrap().versions.clear();
     world.rest().lists("v2 Building");
     assert_eq!(world.seen.jobs.len(), 1);
+}
+
+mod any_order {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Something happens to the world; what does not apply happens not.
+    fn happens(world: &mut World, what: u8, n: i32) {
+        let ready = json!({"kind": "prune", "deleted": 1, "missing": 0, "foreign": []});
+        let content = format!("c{}", n % 4);
+        let runs = |world: &World, purpose: &str| world.running(purpose).is_some();
+        match what {
+            0 => _ = world.change(n),
+            1 => _ = world.rebuild(&format!("t{n}")),
+            2 if runs(world, "build") => _ = world.done("build", &build_report(&content, 10)),
+            3 if runs(world, "build") => _ = world.failed("build", "ShrinkGuard", "shrank"),
+            4 if runs(world, "verify") => {
+                let Task::Verify(task) = world.task("verify") else { panic!("a verification") };
+                world.done("verify", &verify_report(&task.content_digest, 10));
+            }
+            5 if runs(world, "verify") => _ = world.failed("verify", "SelfRetrievalLow", "low"),
+            6 if runs(world, "prune") => _ = world.done("prune", &ready),
+            7 if runs(world, "prune") => _ = world.failed("prune", "VectorStoreUnavailable", "input/output error"),
+            8 => {
+                let names: Vec<String> = world
+                    .index
+                    .status
+                    .iter()
+                    .flat_map(|s| &s.versions)
+                    .filter(|v| v.state == VersionState::Ready)
+                    .map(|v| v.name.clone())
+                    .collect();
+                if let Some(name) = names.get(usize::try_from(n).unwrap() % names.len().max(1)) {
+                    world.used("shop", "stable", name);
+                }
+            }
+            9 => _ = world.unused(),
+            10 => world.seen.missing = vec!["ConfigMap `pages`".to_owned()],
+            11 => world.seen.missing.clear(),
+            12 => world.seen.model = ready_model(if n % 2 == 0 { "aaaaaaaaaaaa" } else { "bbbbbbbbbbbb" }),
+            13 => world.seen.model = Referred::Absent,
+            14 => world.seen.unreadable = vec!["odd".to_owned()],
+            15 => world.seen.unreadable.clear(),
+            16 => _ = world.spec(|s| s.retention.versions = 1 + n % 4),
+            17 => _ = world.later(i64::from(n)),
+            // Finished Jobs reach the end of their time, or somebody deletes one that runs.
+            18 => {
+                let expired = |j: &&Job| j.spec.as_ref().is_some_and(|s| s.ttl_seconds_after_finished.is_some());
+                let names: Vec<String> =
+                    world.seen.jobs.iter().filter(expired).filter_map(|j| j.metadata.name.clone()).collect();
+                names.iter().for_each(|name| world.vanish(name));
+            }
+            19 => {
+                let running = world.running("build").or(world.running("verify")).or(world.running("prune"));
+                running.iter().for_each(|name| world.vanish(name));
+            }
+            _ => {}
+        }
+    }
+
+    fn holds(world: &World) {
+        let status = world.status();
+        let numbers: Vec<i64> = status.versions.iter().map(|v| v.name[1..].parse().unwrap()).collect();
+        assert!(numbers.is_sorted_by(|a, b| a < b) && numbers.iter().all(|n| *n <= status.last_number));
+        assert!(status.versions.len() <= 50 && status.commands.len() <= 20);
+        assert_eq!(status.latest_version, newest_ready(status).map(|v| v.name.clone()));
+        assert!(world.condition(ConditionType::Ready).is_some());
+        let stalled = world.condition(ConditionType::Stalled).is_some();
+        assert!(!(stalled && world.condition(ConditionType::Reconciling).is_some()));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+        /// The checks of `may_be_made` hold at every Job, whatever happens, with passes between or not.
+        #[test]
+        fn what_is_used_is_never_deleted(steps in prop::collection::vec((0u8..20, 0i32..200, any::<bool>()), 1..60)) {
+            let mut world = handbook();
+            for (what, n, rests) in steps {
+                happens(&mut world, what, n);
+                if rests {
+                    world.rest();
+                } else {
+                    world.pass();
+                }
+                holds(&world);
+            }
+            // What users left alone comes to an end: deleted, with everything that it stored.
+            world.unused().seen.unreadable.clear();
+            world.deleted().rest();
+            for _ in 0..60 {
+                if world.running("prune").is_none() {
+                    break;
+                }
+                world.done("prune", &json!({"kind": "prune", "deleted": 1, "missing": 0, "foreign": []})).pass();
+            }
+            world.later(300).pass();
+            prop_assert!(world.index.metadata.finalizers.is_none(), "{}", world.versions());
+        }
+    }
 }
