@@ -441,6 +441,10 @@ pub struct CandidateStatus {
     /// Last progress: the deadline counts from here (RFC 3339, UTC).
     #[schemars(length(max = 40))]
     pub progressed_at: String,
+    /// Since when the release is paused: meanwhile the deadline does not run (RFC 3339, UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub paused_at: Option<String>,
     /// Why it is rolling back, in words; set with stage RollingBack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,

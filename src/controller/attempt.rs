@@ -4,12 +4,17 @@
 //! counts only from a pod that the Job owns, that exited 0, when the Job is Complete; whatever else happened is
 //! told in words.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 
 use crate::api::{Reason, names};
 use crate::worker::receipt::{Body, ErrorReport, Receipt, Refused};
+
+/// What a receipt that does not count is called.
+const RECEIPT_REJECTED: &str = "ReceiptRejected";
 
 /// A Job by its name, with its pods.
 #[derive(Clone, Debug, Default)]
@@ -105,7 +110,7 @@ impl Attempt {
 fn refused_report(job: &Job, refused: &Refused) -> ErrorReport {
     let name = job.metadata.name.as_deref().unwrap_or_default();
     ErrorReport {
-        reason: "ReceiptRejected".to_owned(),
+        reason: RECEIPT_REJECTED.to_owned(),
         error: format!("Job {name} is complete, but its receipt does not count: {refused}"),
     }
 }
@@ -177,9 +182,24 @@ pub fn waits_for_volumes(pod: &Pod, now: Timestamp) -> bool {
     creating && since.is_some_and(|at| now.duration_since(at) > SignedDuration::from_secs(30))
 }
 
-/// A reason as a worker wrote it.
+/// A reason as a worker wrote it; a receipt that does not count is a Job that failed.
 pub fn reason_of(error: &ErrorReport) -> Option<Reason> {
+    if error.reason == RECEIPT_REJECTED {
+        return Some(Reason::JobFailed);
+    }
     Reason::ALL.iter().copied().find(|reason| reason.as_str() == error.reason)
+}
+
+/// What went wrong, as a sentence.
+pub fn told(error: &ErrorReport) -> String {
+    let text = error.error.trim();
+    if text.ends_with(['.', '!', '?']) { text.to_owned() } else { format!("{text}.") }
+}
+
+/// Seconds that a Job which could not measure still rests before it is made anew.
+pub fn rest(finished_at: Option<Timestamp>, now: Timestamp, pause: Duration) -> Duration {
+    let rested = finished_at.map_or(pause, |at| now.duration_since(at).try_into().unwrap_or_default());
+    pause.saturating_sub(rested)
 }
 
 /// Whether a Job ended, however.

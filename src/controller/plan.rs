@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::batch::v1::Job;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::event::Note;
@@ -39,6 +41,29 @@ impl<S> Plan<S> {
     pub fn look_again(&mut self, delay: Duration) {
         self.requeue = Some(self.requeue.map_or(delay, |before| before.min(delay)));
     }
+}
+
+impl<S> Plan<S> {
+    /// Lets an ended Job go after this many seconds; once.
+    pub fn expire(&mut self, job: &Job, seconds: i64) {
+        let unset = job.spec.as_ref().is_some_and(|spec| spec.ttl_seconds_after_finished.is_none());
+        if let (true, Some(name)) = (unset, job.metadata.name.clone()) {
+            self.actions.push(Action::ExpireJob { name, seconds });
+        }
+    }
+
+    /// Deletes this very Job, unless it is going already.
+    pub fn delete_job(&mut self, job: &Job) {
+        let metadata = &job.metadata;
+        if let (Some(name), Some(uid), None) = (&metadata.name, &metadata.uid, &metadata.deletion_timestamp) {
+            self.actions.push(Action::Delete { kind: ChildKind::Job, name: name.clone(), uid: uid.clone() });
+        }
+    }
+}
+
+/// An object of the cluster as the body of an action; those are always JSON.
+pub fn body<T: Serialize>(object: &T) -> Value {
+    serde_json::to_value(object).unwrap_or_default()
 }
 
 /// Kinds of objects that we make.

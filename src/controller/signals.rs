@@ -4,7 +4,8 @@
 //! each watched release has one task that reads its pods and wakes the controller when there is something to
 //! decide. Invariants: reads only; only addresses of pods that our Deployments own; an answer is hostile input
 //! (bounded, timed, no redirects); a pod's counter that falls is a restart and counts from 0; sums go on from
-//! the persisted ones, at most one minute old.
+//! the persisted ones, at most one minute old; what a pod answered before a weight was accepted is not counted
+//! at that weight.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -125,6 +126,8 @@ struct Entry {
     judged: Sums,
     step_stable: Answers,
     step_candidate: Answers,
+    /// Since when answers count at the present weight.
+    step_since: Instant,
     scraped: Option<Instant>,
     woken_at: Option<Instant>,
 }
@@ -132,7 +135,9 @@ struct Entry {
 #[derive(Clone, Default)]
 struct PodReading {
     last: Option<Counters>,
+    /// When its last answer came, and when that was asked for.
     at: Option<Instant>,
+    asked: Option<Instant>,
 }
 
 /// Counters of the judged revision since the watch began; beside them what was persisted by then.
@@ -215,6 +220,7 @@ impl Entry {
             changed,
             pods: HashMap::new(),
             judged,
+            step_since: Instant::now(),
             scraped: None,
             woken_at: None,
         }
@@ -232,6 +238,7 @@ impl Entry {
         if self.watch.step.as_ref().map(|s| &s.key) != watch.step.as_ref().map(|s| &s.key) {
             self.step_stable = start(watch.step.as_ref().map(|s| s.persisted_stable));
             self.step_candidate = start(watch.step.as_ref().map(|s| s.persisted_candidate));
+            self.step_since = Instant::now();
         }
         let targets_changed = self.watch.targets != watch.targets;
         let quicker = watch.interval < self.watch.interval;
@@ -242,10 +249,11 @@ impl Entry {
         }
     }
 
-    /// Takes one pod's answer in: the difference to its last one counts.
-    fn take(&mut self, revision: &str, pod: &str, counters: Counters, now: Instant) {
+    /// Takes one pod's answer in: the difference to its last one counts. `asked`: when it was asked for.
+    fn take(&mut self, revision: &str, pod: &str, counters: Counters, asked: Instant, now: Instant) {
         let reading = self.pods.entry(pod.to_owned()).or_default();
         let delta = reading.last.as_ref().map(|last| difference(&counters, last));
+        let before = reading.asked.replace(asked);
         reading.last = Some(counters);
         reading.at = Some(now);
         // The first sight of a pod is only a mark to count from.
@@ -253,7 +261,8 @@ impl Entry {
         if revision == self.watch.judged.revision {
             add(&mut self.judged.since, &delta);
         }
-        let Some(step) = &self.watch.step else { return };
+        // A difference to an answer of before the present weight holds requests of the weight before.
+        let Some(step) = self.watch.step.as_ref().filter(|_| before >= Some(self.step_since)) else { return };
         let answers = Answers { answers: delta.answers, errors: delta.error, empty: delta.empty };
         if revision == step.candidate {
             plus(&mut self.step_candidate, answers);
@@ -383,7 +392,7 @@ impl ScrapeTask {
                 .buffer_unordered(16)
                 .collect()
                 .await;
-            if let Some(object) = self.take(answers) {
+            if let Some(object) = self.take(answers, began) {
                 // A full queue means that passes are about to run anyway.
                 let _ = self.wake.try_send(object);
             }
@@ -419,13 +428,17 @@ impl ScrapeTask {
         signals::parse(&text).map_err(|e| e.to_string())
     }
 
-    fn take(&self, answers: Vec<(String, String, Result<Counters, String>)>) -> Option<ObjectRef<RagRelease>> {
+    fn take(
+        &self,
+        answers: Vec<(String, String, Result<Counters, String>)>,
+        asked: Instant,
+    ) -> Option<ObjectRef<RagRelease>> {
         let mut map = lock(&self.watched);
         let entry = map.get_mut(&self.uid)?;
         let now = Instant::now();
         for (revision, pod, answer) in answers {
             match answer {
-                Ok(counters) => entry.take(&revision, &pod, counters, now),
+                Ok(counters) => entry.take(&revision, &pod, counters, asked, now),
                 Err(error) => tracing::debug!(pod, error, "a pod did not answer with its counters"),
             }
         }
@@ -478,11 +491,11 @@ mod tests {
     fn sums_go_on_from_the_persisted_ones_and_survive_a_counter_reset() {
         let mut entry = Entry::new(watch("a", Share { answers: 900, bad: 9 }), Arc::default());
         let now = Instant::now();
-        entry.take("a", "p", counters(500, 5), now);
+        entry.take("a", "p", counters(500, 5), now, now);
         assert_eq!(total(&entry), Share { answers: 900, bad: 9 }, "the first sight is only a mark");
-        entry.take("a", "p", counters(590, 15), now);
+        entry.take("a", "p", counters(590, 15), now, now);
         assert_eq!(total(&entry), Share { answers: 1_000, bad: 19 });
-        entry.take("a", "p", counters(10, 0), now);
+        entry.take("a", "p", counters(10, 0), now, now);
         assert_eq!(total(&entry), Share { answers: 1_010, bad: 19 }, "a restarted pod counts from 0");
     }
 
@@ -490,8 +503,8 @@ mod tests {
     fn another_key_begins_anew_and_the_same_key_does_not() {
         let mut entry = Entry::new(watch("a", Share::default()), Arc::default());
         let now = Instant::now();
-        entry.take("a", "p", counters(0, 0), now);
-        entry.take("a", "p", counters(100, 0), now);
+        entry.take("a", "p", counters(0, 0), now, now);
+        entry.take("a", "p", counters(100, 0), now, now);
         entry.change(watch("a", Share { answers: 100, bad: 0 }));
         assert_eq!(total(&entry).answers, 100, "what was persisted in between is not counted twice");
         let mut other = watch("a", Share::default());
@@ -505,10 +518,10 @@ mod tests {
         let mut entry = Entry::new(watch("a", Share::default()), Arc::default());
         let now = Instant::now();
         entry.woken_at = Some(now);
-        entry.take("a", "p", counters(0, 0), now);
-        entry.take("a", "p", counters(1_000, 0), now);
+        entry.take("a", "p", counters(0, 0), now, now);
+        entry.take("a", "p", counters(1_000, 0), now, now);
         assert!(!entry.worth_a_pass(now));
-        entry.take("a", "p", counters(1_000, 400), now);
+        entry.take("a", "p", counters(1_000, 400), now, now);
         assert!(entry.worth_a_pass(now));
     }
 
@@ -516,5 +529,32 @@ mod tests {
     fn without_traffic_a_settled_release_never_wakes_the_controller() {
         let entry = Entry::new(watch("a", Share { answers: 7, bad: 0 }), Arc::default());
         assert!(!entry.worth_a_pass(Instant::now()));
+    }
+
+    #[test]
+    fn answers_of_the_weight_before_do_not_count_at_the_next() {
+        let step = |key: &str| {
+            Some(StepWindow {
+                key: key.to_owned(),
+                stable: None,
+                candidate: "a".to_owned(),
+                persisted_stable: 0,
+                persisted_candidate: 0,
+            })
+        };
+        let with = |key: &str| Watch { step: step(key), ..watch("a", Share::default()) };
+        let mut entry = Entry::new(with("a/1/x"), Arc::default());
+        let before = Instant::now();
+        entry.take("a", "p", counters(100, 0), before, before);
+        entry.take("a", "p", counters(300, 0), before, before);
+        assert_eq!(entry.step_candidate.answers, 200);
+        entry.change(with("a/2/y"));
+        assert_eq!(entry.step_candidate.answers, 0);
+        let after = entry.step_since;
+        entry.take("a", "p", counters(900, 0), after, after);
+        assert_eq!(entry.step_candidate.answers, 0, "600 answers, some of them at the weight before");
+        entry.take("a", "p", counters(950, 0), after, after);
+        assert_eq!(entry.step_candidate.answers, 50);
+        assert_eq!(total(&entry).answers, 850, "the objectives' sums run on");
     }
 }

@@ -13,6 +13,7 @@ pub mod local;
 pub mod openai;
 pub mod probe;
 pub mod static_model;
+pub mod tls;
 
 /// Which prefix a text gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

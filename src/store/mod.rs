@@ -92,10 +92,17 @@ impl Manifest {
 pub struct Scored {
     /// Position of the chunk in the version.
     pub ordinal: u32,
-    /// Id of the chunk.
+    /// Id of the chunk: `<document>#<n>`.
     pub id: String,
     /// Higher is better.
     pub score: f64,
+}
+
+impl Scored {
+    /// The document that the chunk belongs to.
+    pub fn document(&self) -> &str {
+        self.id.rsplit_once('#').map_or(&self.id, |(document, _)| document)
+    }
 }
 
 /// Fields of a chunk that filters look at: strings, numbers and booleans.
@@ -153,5 +160,16 @@ impl StoreError {
 
     pub(crate) fn damaged(path: &Path, detail: impl Into<String>) -> Self {
         Self::Damaged { path: path.to_owned(), detail: detail.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hit_names_its_document() {
+        let document = |id: &str| Scored { ordinal: 0, id: id.to_owned(), score: 0.0 }.document().to_owned();
+        assert_eq!((document("a#b#12"), document("plain")), ("a#b".to_owned(), "plain".to_owned()));
     }
 }

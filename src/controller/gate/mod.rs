@@ -1,4 +1,10 @@
-//! The controller of EvalGate.
+//! The controller of EvalGate: a gate is usable when its data set was read in full.
+//!
+//! Why a check of its own: a typo in a judgments file must not show first when a release waits for it. Invariants:
+//! Ready means usable, a failing candidate never turns a gate red; a verdict is listed once, by its Job's name, and
+//! stays listed when its release moves on.
+//!
+//! Layout: [`declared`] the spec as checked values; [`observe`] reads; [`plan`] decides; [`render`] the check Job.
 
 use std::sync::Arc;
 
@@ -6,7 +12,12 @@ use super::context::Context;
 use super::error::Error;
 use super::plan::Plan;
 use super::reconcile::Controlled;
-use crate::api::EvalGate;
+use crate::api::{EvalGate, EvalGateSpec, RagRelease};
+
+pub mod declared;
+pub mod observe;
+pub mod plan;
+pub mod render;
 
 /// The controller of EvalGate.
 pub struct Gates;
@@ -15,23 +26,23 @@ impl Controlled for Gates {
     const WORD: &'static str = "gate";
     type Object = EvalGate;
     type Status = crate::api::EvalGateStatus;
-    type Observed = ();
+    type Observed = observe::Observed;
 
-    async fn observe(_ctx: &Context, object: Arc<EvalGate>) -> Result<Option<(EvalGate, ())>, Error> {
-        Ok(Some((object.as_ref().clone(), ())))
+    async fn observe(ctx: &Context, object: Arc<EvalGate>) -> Result<Option<(EvalGate, observe::Observed)>, Error> {
+        observe::observe(ctx, &object).await
     }
 
-    fn plan(object: &EvalGate, (): &()) -> Plan<Self::Status> {
-        Plan::of(object.status.clone().unwrap_or_default())
+    fn plan(object: &EvalGate, observed: &observe::Observed) -> Plan<Self::Status> {
+        plan::plan(object, observed)
     }
 }
 
 /// Whether a release names this gate.
-pub fn used_by(gate: &EvalGate, release: &crate::api::RagRelease) -> bool {
+pub fn used_by(gate: &EvalGate, release: &RagRelease) -> bool {
     release.spec.rollout.gates.iter().any(|g| Some(&g.name) == gate.metadata.name.as_ref())
 }
 
 /// Digest of the part of a gate's spec that decides what a run measures and how it is judged.
-pub fn spec_digest(spec: &crate::api::EvalGateSpec) -> String {
+pub fn spec_digest(spec: &EvalGateSpec) -> String {
     crate::worker::job::digest(&(&spec.retrieval, &spec.online))
 }

@@ -16,9 +16,9 @@ use super::render;
 use super::server;
 use crate::api::model::EmbeddingModelStatus;
 use crate::api::{EmbeddingModel, Reason, names};
-use crate::controller::attempt::{Outcome, reason_of};
+use crate::controller::attempt::{self, Outcome, reason_of};
 use crate::controller::condition::{self, State, time_text};
-use crate::controller::plan::{Action, ChildKind, Plan};
+use crate::controller::plan::{Action, ChildKind, Plan, body};
 use crate::worker::job::Identity;
 use crate::worker::receipt::{Body, ErrorReport, ProbeReport};
 
@@ -60,9 +60,6 @@ pub fn plan(model: &EmbeddingModel, observed: &Observed) -> Plan<EmbeddingModelS
 
 mod children;
 mod told;
-
-use children::body;
-use told::sentence;
 
 struct Pass<'a> {
     model: &'a EmbeddingModel,
@@ -216,19 +213,19 @@ impl Pass<'_> {
             }
             Reading::Stuck { reason, message } => {
                 self.plan.look_again(SOON);
-                State::waiting(reason, format!("{} {}", sentence(&message), self.unused()))
+                State::waiting(reason, format!("{message} {}", self.unused()))
             }
             // Its numbers are in the verdict.
             Reading::Measured { .. } => self.probing(),
             Reading::Failed { error, invalid: true, .. } => State::stalled(
                 reason_of(&error).unwrap_or(Reason::InvalidSpec),
-                format!("{} {} {}", sentence(&error.error), self.unused(), self.again()),
+                format!("{} {} {}", attempt::told(&error), self.unused(), self.again()),
             ),
             Reading::Failed { error, invalid: false, finished_at } => {
                 self.retry(finished_at);
                 State::waiting(
                     reason_of(&error).unwrap_or(Reason::JobFailed),
-                    format!("{} {} It is tried again every minute.", sentence(&error.error), self.unused()),
+                    format!("{} {} It is tried again every minute.", attempt::told(&error), self.unused()),
                 )
             }
         };
@@ -265,15 +262,13 @@ impl Pass<'_> {
 
     /// A probe that could not measure is no result: it goes, and the next pass makes it anew.
     fn retry(&mut self, finished_at: Option<Timestamp>) {
-        let rested =
-            finished_at.map_or(RETRY, |at| self.observed.now.duration_since(at).try_into().unwrap_or(Duration::ZERO));
-        match (&self.observed.probe.job, RETRY.checked_sub(rested)) {
-            (Some(job), None | Some(Duration::ZERO)) => {
-                self.delete_job(job);
-                self.plan.look_again(SOON);
-            }
-            (_, rest) => self.plan.look_again(rest.unwrap_or(RETRY).max(Duration::from_secs(1))),
+        let rest = attempt::rest(finished_at, self.observed.now, RETRY);
+        if rest.is_zero()
+            && let Some(job) = &self.observed.probe.job
+        {
+            self.plan.delete_job(job);
         }
+        self.plan.look_again(rest.max(Duration::from_secs(1)));
     }
 
     fn finish(mut self, state: &State) -> Plan<EmbeddingModelStatus> {

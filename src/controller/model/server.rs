@@ -55,7 +55,7 @@ pub fn serving(live: &Server, managed: &ManagedEndpoint, observed: &Observed) ->
     let found = why(live, managed, observed);
     if now.available == 0 {
         let (reason, text) = found.unwrap_or_else(|| {
-            (Reason::EndpointUnavailable, format!("None of the {wanted} pods of the encoder's server is available."))
+            (Reason::EndpointUnavailable, format!("0 of {wanted} pods of the encoder's server are available."))
         });
         let text = format!("{text} Searches and builds that need the encoder fail until one is; it is watched.");
         return Some(State::waiting(reason, text));
@@ -112,5 +112,5 @@ fn ends(pod: &Pod, managed: &ManagedEndpoint, live: &Server) -> Option<(Reason, 
         return Some((Reason::PodConfigError, text.to_owned()));
     }
     let text = format!("The encoder's server ended with exit code {}; {look}.", ended.exit_code);
-    Some((Reason::EndpointUnavailable, text))
+    Some((Reason::PodConfigError, text))
 }

@@ -3,7 +3,7 @@
 //! Why in two parts: the way back needs the release, its route and the live signals and nothing else, so a
 //! failed read of anything else only takes the ways up away ([`World`] is `None`), never the way down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,11 +18,14 @@ use crate::api::{EmbeddingModel, EvalGate, RagRelease, RagReleaseStatus, VectorI
 use crate::controller::attempt::Attempt;
 use crate::controller::config::Config;
 use crate::controller::context::Context;
-use crate::controller::error::Error;
+use crate::controller::error::{Error, within};
 use crate::controller::read::{self, Referred};
 use crate::controller::release::revision::Snapshot;
 use crate::controller::route::HTTPRoute;
 use crate::controller::signals::Readings;
+
+/// Longest reading of what only the ways up need.
+const WORLD_LIMIT: Duration = Duration::from_secs(10);
 
 /// Everything that the plan looks at.
 #[derive(Clone, Debug)]
@@ -79,7 +82,9 @@ pub async fn observe(ctx: &Context, cached: Arc<RagRelease>) -> Result<Option<(R
         Ok(None) => api_or_absent(ctx, &namespace).await?,
         Err(error) => return Err(error),
     };
-    let world = match world(ctx, &release, &namespace, &uid).await {
+    // What hangs here must not keep the way back waiting.
+    let read = within(WORLD_LIMIT, "the world around a release", world(ctx, &release, &namespace, &uid)).await;
+    let world = match read.and_then(|world| world) {
         Ok(world) => Some(world),
         Err(error) => {
             tracing::warn!(release = name, %error, "the world around a release cannot be read: it cannot go up, only down");
@@ -87,13 +92,13 @@ pub async fn observe(ctx: &Context, cached: Arc<RagRelease>) -> Result<Option<(R
         }
     };
     let object = ObjectRef::new(&name).within(&namespace);
-    let readings = match &world {
-        Some(world) => {
-            ctx.signals.watch(&uid, watch::wanted(&release, object, world));
-            ctx.signals.readings(&uid)
-        }
-        None => ctx.signals.readings(&uid),
-    };
+    if release.metadata.deletion_timestamp.is_some() {
+        // The last pass of a release: nobody would end its watch later.
+        ctx.signals.watch(&uid, None);
+    } else if let Some(world) = &world {
+        ctx.signals.watch(&uid, watch::wanted(&release, object, world));
+    }
+    let readings = ctx.signals.readings(&uid);
     let observed = Observed { now: Timestamp::now(), config: ctx.config.clone(), route, readings, world };
     Ok(Some((release, observed)))
 }
@@ -123,8 +128,12 @@ async fn world(ctx: &Context, release: &RagRelease, namespace: &str, uid: &str) 
     let kept: Vec<Snapshot> = snapshots.iter().filter_map(Snapshot::read).collect();
     let models = models(ctx, namespace, release, &index, &kept).await?;
     let mut gates = BTreeMap::new();
-    for gate in &release.spec.rollout.gates {
-        gates.insert(gate.name.clone(), read::referred::<EvalGate>(ctx, namespace, &gate.name).await?);
+    // Those of the frozen plan too: a gate that the spec names no more still has to pass.
+    let frozen =
+        status.plan.iter().filter(|_| status.candidate.is_some()).flat_map(|p| p.gates.iter().map(|g| &g.name));
+    let named: BTreeSet<&String> = release.spec.rollout.gates.iter().map(|g| &g.name).chain(frozen).collect();
+    for name in named {
+        gates.insert(name.clone(), read::referred::<EvalGate>(ctx, namespace, name).await?);
     }
     let mut attempts = BTreeMap::new();
     for job in running_jobs(&status) {

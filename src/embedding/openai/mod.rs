@@ -16,10 +16,9 @@ use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::{EmbedError, Encoder, Settings, Side};
+use super::{EmbedError, Encoder, Settings, Side, tls};
 
 mod retry;
-mod tls;
 mod wire;
 
 pub use retry::Patience;

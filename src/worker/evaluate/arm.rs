@@ -14,11 +14,10 @@ use super::stopped::{Cause, Stopped};
 use crate::evaluation::dataset::Dataset;
 use crate::evaluation::run::{Hit, Run, collapsed};
 use crate::evaluation::verdict::LEAST_COVERAGE;
+use crate::worker::serve::MAX_K_EVALUATION;
 
 /// Questions at once.
 const CONCURRENCY: usize = 8;
-/// Most chunks of one answer, the limit of the evaluation port.
-const MOST_CHUNKS: usize = 10_000;
 /// Chunks a document, when the arm does not say.
 const CHUNKS_PER_DOCUMENT: usize = 10;
 
@@ -101,10 +100,10 @@ async fn ask_one(searcher: &dyn Searcher, text: &str, depth: usize, first: usize
         let hits = searcher.search(text, chunks).await?;
         let came = hits.len();
         let documents = collapsed(hits, depth);
-        if documents.len() >= depth || came < chunks || chunks >= MOST_CHUNKS {
+        if documents.len() >= depth || came < chunks || chunks >= MAX_K_EVALUATION {
             return Ok(documents);
         }
-        chunks = chunks.saturating_mul(2).min(MOST_CHUNKS);
+        chunks = chunks.saturating_mul(2).min(MAX_K_EVALUATION);
     }
 }
 
@@ -115,7 +114,7 @@ fn first_ask(served: &Served, depth: usize) -> usize {
         .and_then(|(chunks, documents)| usize::try_from(chunks.div_ceil(documents)).ok())
         .filter(|c| *c > 0)
         .unwrap_or(CHUNKS_PER_DOCUMENT);
-    depth.saturating_mul(per_document).min(MOST_CHUNKS)
+    depth.saturating_mul(per_document).min(MAX_K_EVALUATION)
 }
 
 fn too_many(failed: usize, total: usize) -> bool {
@@ -220,7 +219,7 @@ mod tests {
         let silent = Served { documents: None, ..index(1, Vec::new()).served };
         assert_eq!(first_ask(&silent, 7), 70);
         assert_eq!(first_ask(&Served { documents: Some(0), ..silent.clone() }, 7), 70);
-        assert_eq!(first_ask(&silent, 1000), MOST_CHUNKS);
+        assert_eq!(first_ask(&silent, 1000), MAX_K_EVALUATION);
         assert_eq!(first_ask(&Served { documents: Some(10), chunks: Some(11), ..silent }, 10), 20);
     }
 

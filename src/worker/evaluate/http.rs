@@ -4,18 +4,17 @@
 //! answers 429, 502, 503 and 504 are tried again within that time, since a Service may refuse the first
 //! connection to a pod that has just become ready; every answer must come from the revision found at the start.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
-use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::arm::{SearchError, Searcher, Served};
 use super::stopped::{Cause, Stopped};
+use crate::embedding::tls;
 use crate::evaluation::lines::short;
 use crate::evaluation::run::Hit;
 
@@ -125,15 +124,8 @@ fn below(base: &Url, path: &str) -> Url {
 }
 
 fn client() -> Result<Client, String> {
-    let mut roots = RootCertStore::empty();
-    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|e| format!("TLS cannot start: {e}"))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
     Client::builder()
-        .tls_backend_preconfigured(tls)
+        .tls_backend_preconfigured(tls::config(None).map_err(|e| e.to_string())?)
         .connect_timeout(CONNECT)
         .timeout(FIRST_WORD)
         .redirect(reqwest::redirect::Policy::none())

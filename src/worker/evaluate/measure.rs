@@ -1,6 +1,7 @@
 //! One run: read the data set, ask or read both arms, compute the numbers.
 
 use super::arm::{Searcher, Served, ask};
+use super::directory::DirectorySearcher;
 use super::http::HttpSearcher;
 use super::plan::{Arm, Gate};
 use super::progress::Progress;
@@ -51,6 +52,10 @@ pub async fn answers(
     match arm {
         Arm::Url(url) => {
             let searcher = HttpSearcher::connect(url).await?;
+            asked(name, &searcher, expected, dataset, depth, progress).await
+        }
+        Arm::Directory(directory) => {
+            let searcher = DirectorySearcher::open(directory)?;
             asked(name, &searcher, expected, dataset, depth, progress).await
         }
         Arm::Run(file) => {

@@ -3,13 +3,15 @@
 //! Why one program: the gate of a pull request and the gate in the cluster read the same files, ask the same
 //! API and compute the same numbers.
 //!
-//! Layout: [`plan`] what to do; [`arm`] asking, [`http`] over the network; [`measure`] one run; [`pod`] in a
-//! Job; [`show`] results for people and programs; [`stopped`] runs that could not measure.
+//! Layout: [`plan`] what to do; [`arm`] asking, [`http`] over the network, [`directory`] in this process;
+//! [`measure`] one run; [`pod`] in a Job; [`show`] results for people and programs; [`stopped`] runs that could
+//! not measure.
 //!
 //! Invariants: in a Job no verdict leaves this program, exit 0 means measured; on the command line the exit
 //! code is the verdict: 0 Pass, 1 Fail, 4 Inconclusive or Error, 64 wrong usage; a check ends with 0 or 42.
 
 mod arm;
+mod directory;
 mod http;
 mod measure;
 mod plan;
@@ -24,12 +26,15 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use self::directory::Model;
 use self::measure::{Measured, answers, inputs, measured};
 use self::plan::{Arm, Gate, metric_flag};
 use self::progress::Progress;
 use self::stopped::Stopped;
 use super::exit::{Failure, finish, job_input, report};
+use super::serve::mode_flag;
 use crate::api::gate::{Baseline, Metric, Statistics};
+use crate::api::release::Mode;
 use crate::evaluation::dataset::{Dataset, Files};
 use crate::evaluation::run::Run;
 use crate::evaluation::verdict::{GateJudged, Verdict, advice, judge};
@@ -42,7 +47,7 @@ const EXIT_USAGE: u8 = 64;
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Read the data set in full, report its digest and counts, measure nothing.
-    #[arg(long, conflicts_with_all = ["candidate", "baseline", "write_run", "per_query"])]
+    #[arg(long, conflicts_with_all = ["candidate", "baseline", "models", "write_run", "per_query"])]
     check: bool,
     /// Queries, one JSON object a line: {"_id": "q1", "text": "…"}.
     #[arg(long, value_name = "FILE")]
@@ -50,12 +55,24 @@ pub struct Args {
     /// Judgments, tab-separated, with the header query-id, corpus-id, score.
     #[arg(long, value_name = "FILE")]
     qrels: Option<PathBuf>,
-    /// What is judged: the URL of the evaluation port of a `rag serve`, or a TREC run file.
-    #[arg(long, value_name = "URL|RUN")]
+    /// What is judged: the URL of the evaluation port of a `rag serve`, an index directory that `rag index` wrote,
+    /// or a TREC run file.
+    #[arg(long, value_name = "URL|DIR|RUN")]
     candidate: Option<String>,
     /// What it is compared with. Default: nothing; then only floors and max decide.
-    #[arg(long, value_name = "URL|RUN")]
+    #[arg(long, value_name = "URL|DIR|RUN")]
     baseline: Option<String>,
+    /// Model directory that built an index directory, for its queries; once for each encoder. Found by its
+    /// fingerprint, so the order does not matter; mode keyword needs none.
+    #[arg(long = "model", value_name = "DIR")]
+    models: Vec<PathBuf>,
+    /// How a candidate that is an index directory is searched: vector (default), keyword or hybrid; the other
+    /// retrieval settings are the defaults of `rag serve`.
+    #[arg(long, value_name = "MODE", value_parser = mode_flag, requires = "candidate")]
+    candidate_mode: Option<Mode>,
+    /// How a baseline that is an index directory is searched.
+    #[arg(long, value_name = "MODE", value_parser = mode_flag, requires = "baseline")]
+    baseline_mode: Option<Mode>,
     /// An EvalGate as YAML: metrics and statistics are taken from it, its data set is not.
     #[arg(long, value_name = "FILE", conflicts_with = "metrics")]
     gate: Option<PathBuf>,
@@ -136,7 +153,7 @@ impl Order {
             return Ok(Self::Check { files, gate });
         }
         let Some(candidate) = &args.candidate else {
-            return Err("--candidate URL|RUN is needed (or --check)".to_owned());
+            return Err("--candidate URL|DIR|RUN is needed (or --check)".to_owned());
         };
         let Some(gate) = gate else {
             return Err("--gate FILE or --metric is needed, such as --metric ndcg@10:margin=0.05".to_owned());
@@ -144,8 +161,9 @@ impl Order {
         if gate.baseline == Baseline::None && args.baseline.is_some() {
             return Err("the gate says `baseline: None`; remove --baseline".to_owned());
         }
-        let candidate = Arm::parse(candidate)?;
-        let baseline = args.baseline.as_deref().map(Arm::parse).transpose()?;
+        let models = args.models.iter().map(|directory| Model::load(directory)).collect::<Result<Vec<_>, _>>()?;
+        let candidate = Arm::parse(candidate, args.candidate_mode, &models)?;
+        let baseline = args.baseline.as_deref().map(|arm| Arm::parse(arm, args.baseline_mode, &models)).transpose()?;
         Ok(Self::Measure(MeasureOrder { files, gate, candidate, baseline }))
     }
 }

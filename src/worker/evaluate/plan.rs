@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use reqwest::Url;
 
+use super::directory::{Directory, Model};
 use crate::api::gate::{Baseline, EvalGate, Metric, Statistics};
+use crate::api::release::Mode;
 use crate::evaluation::verdict;
 use crate::worker::job;
 
@@ -72,28 +74,36 @@ pub fn metric_flag(text: &str) -> Result<Metric, String> {
 }
 
 /// Where the answers of an arm come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Arm {
     /// A `rag serve`.
     Url(Url),
+    /// An index version, searched in this process.
+    Directory(Directory),
     /// A TREC run file.
     Run(PathBuf),
 }
 
 impl Arm {
-    /// A URL, or a file that is there.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        if text.starts_with("http://") || text.starts_with("https://") {
-            return text.parse().map(Self::Url).map_err(|e| format!("`{text}` is no URL: {e}"));
-        }
+    /// A URL, or a directory or file that is there. `mode`: how a directory is searched.
+    pub fn parse(text: &str, mode: Option<Mode>, models: &[Model]) -> Result<Self, String> {
         let path = PathBuf::from(text);
-        if path.is_dir() {
+        let url = text.starts_with("http://") || text.starts_with("https://");
+        if !url && path.is_dir() {
+            return Directory::find(path, mode.unwrap_or_default(), models).map(Self::Directory);
+        }
+        if mode.is_some() {
             return Err(format!(
-                "`{text}` is a directory; start `rag serve --index {text} --model DIR` and give the URL of its evaluation port"
+                "`{text}` is no directory, and only the mode of an index directory can be chosen here; remove \
+                 --candidate-mode or --baseline-mode"
             ));
         }
+        if url {
+            return text.parse().map(Self::Url).map_err(|e| format!("`{text}` is no URL: {e}"));
+        }
         if !path.is_file() {
-            return Err(format!("`{text}` is neither a URL (http://…) nor a run file that is there"));
+            return Err(format!(
+                "`{text}` is neither a URL (http://…) nor an index directory or a run file that is there"
+            ));
         }
         Ok(Self::Run(path))
     }

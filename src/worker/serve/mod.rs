@@ -33,6 +33,7 @@ mod problem;
 mod request;
 
 pub use api::{MAX_REQUESTS, TIME_LIMIT};
+pub use request::{MAX_K_EVALUATION, evaluation_question};
 
 /// Flags of `rag serve`.
 #[derive(clap::Args, Clone, Debug)]
@@ -53,7 +54,7 @@ pub struct Args {
     #[arg(long)]
     pub health: Option<SocketAddr>,
     /// Vector, Keyword or Hybrid.
-    #[arg(long, default_value = "vector", value_parser = mode)]
+    #[arg(long, default_value = "vector", value_parser = mode_flag)]
     pub mode: Mode,
     /// Results when a request names no k, 1 to 100.
     #[arg(long, default_value_t = 10)]
@@ -75,7 +76,8 @@ pub struct Args {
     pub drain: Duration,
 }
 
-fn mode(text: &str) -> Result<Mode, String> {
+/// A flag with a retrieval mode.
+pub fn mode_flag(text: &str) -> Result<Mode, String> {
     match text.to_ascii_lowercase().as_str() {
         "vector" => Ok(Mode::Vector),
         "keyword" => Ok(Mode::Keyword),
@@ -351,12 +353,15 @@ fn identify(
     retrieval: Retrieval,
     manifest: &crate::store::Manifest,
 ) -> Identity {
-    let revision = revision.unwrap_or_else(|| {
-        let mut hex = digest(&(&manifest.content_digest, &manifest.fingerprint, &retrieval));
-        hex.truncate(10);
-        hex
-    });
+    let revision = revision.unwrap_or_else(|| self::revision(manifest, &retrieval));
     Identity { release, revision, version: version.unwrap_or_else(|| manifest.version.clone()), retrieval }
+}
+
+/// The name of a version, its encoder and settings outside a cluster.
+pub fn revision(manifest: &crate::store::Manifest, retrieval: &Retrieval) -> String {
+    let mut hex = digest(&(&manifest.content_digest, &manifest.fingerprint, retrieval));
+    hex.truncate(10);
+    hex
 }
 
 /// Compares the encoder in use with the one that built the version, once it answers. What is found bars the

@@ -130,6 +130,20 @@ pub(super) fn vector_store_search(
     Ok((question, threshold))
 }
 
+/// The question that the evaluation port makes of a query and k, for an evaluation in this process.
+pub fn evaluation_question(query: &str, k: usize) -> Result<Question, String> {
+    let within = || {
+        let k = i64::try_from(k).unwrap_or(i64::MAX);
+        Ok(Question {
+            query: bounded_query(query.to_owned())?,
+            k: bounded_k("k", Some(k), MAX_K_EVALUATION, Port::Evaluation)?,
+            filter: None,
+            vector: None,
+        })
+    };
+    within().map_err(|problem: Problem| problem.detail)
+}
+
 fn read<T: for<'a> Deserialize<'a>>(body: &[u8], example: &str) -> Result<T, Problem> {
     serde_json::from_slice(body)
         .map_err(|error| Problem::bad_request(format!("the body cannot be read: {error}; write for example {example}")))
@@ -196,6 +210,17 @@ mod tests {
         let question = search(all, Port::Evaluation, DEFAULTS).unwrap();
         assert_eq!((question.k, question.vector), (10_000, Some(vec![1.0, 2.0])));
         assert!(search(br#"{"vector": [1]}"#, Port::Evaluation, DEFAULTS).is_ok());
+    }
+
+    #[test]
+    fn an_evaluation_in_this_process_has_the_same_bounds() {
+        let question = evaluation_question("x", 10_000).unwrap();
+        assert_eq!((question.query.as_str(), question.k), ("x", 10_000));
+        let of_port = |body: &str| detail(body, Port::Evaluation);
+        assert_eq!(evaluation_question("x", 10_001).unwrap_err(), of_port(r#"{"query": "x", "k": 10001}"#));
+        assert_eq!(evaluation_question(" ", 1).unwrap_err(), of_port(r#"{"query": " "}"#));
+        let long = "x".repeat(8193);
+        assert_eq!(evaluation_question(&long, 1).unwrap_err(), of_port(&format!(r#"{{"query": "{long}"}}"#)));
     }
 
     #[test]

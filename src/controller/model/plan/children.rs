@@ -1,9 +1,6 @@
 //! Which servers and Jobs of a model must be there, and which must go.
 
-use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
-use serde::Serialize;
-use serde_json::Value;
 
 use super::super::judge::Verdict;
 use super::super::observe::Server as Live;
@@ -11,7 +8,7 @@ use super::super::{declared, render};
 use super::{LATER, Pass, Reading};
 use crate::api::model::ManagedEndpoint;
 use crate::controller::attempt::has_ended;
-use crate::controller::plan::{Action, ChildKind, covers};
+use crate::controller::plan::{Action, ChildKind, body, covers};
 use crate::controller::read::is_owned;
 
 /// How long ended Jobs stay for people, in seconds.
@@ -85,32 +82,21 @@ impl Pass<'_> {
     /// Jobs whose result is in status, or wanted by nobody any more.
     pub(super) fn tidy(&mut self, reading: &Reading) {
         let observed = self.observed;
-        for job in observed.others.iter().filter(|job| job.metadata.deletion_timestamp.is_none()) {
+        for job in &observed.others {
             if has_ended(job) {
-                self.expire(job, KEEP_DONE);
+                self.plan.expire(job, KEEP_DONE);
             } else {
-                self.delete_job(job);
+                self.plan.delete_job(job);
             }
         }
         let Some(job) = &observed.probe.job else { return };
         match reading {
-            Reading::Measured { .. } => self.expire(job, KEEP_DONE),
+            Reading::Measured { .. } => self.plan.expire(job, KEEP_DONE),
             Reading::Failed { invalid, .. } if *invalid || self.verdict() == Some(Verdict::Same) => {
-                self.expire(job, KEEP_FAILED);
+                self.plan.expire(job, KEEP_FAILED);
             }
             Reading::Failed { .. } | Reading::Absent | Reading::Running | Reading::Stuck { .. } => {}
         }
-    }
-
-    pub(super) fn expire(&mut self, job: &Job, seconds: i64) {
-        if job.spec.as_ref().is_some_and(|spec| spec.ttl_seconds_after_finished.is_none()) {
-            self.plan.actions.push(Action::ExpireJob { name: job.name_any(), seconds });
-        }
-    }
-
-    pub(super) fn delete_job(&mut self, job: &Job) {
-        let (name, uid) = (job.name_any(), job.uid().unwrap_or_default());
-        self.plan.actions.push(Action::Delete { kind: ChildKind::Job, name, uid });
     }
 }
 
@@ -137,9 +123,4 @@ fn remove(live: &Live, uid: &str, actions: &mut Vec<Action>) {
             actions.push(Action::Delete { kind, name, uid });
         }
     }
-}
-
-/// Objects of the cluster's own types are always JSON.
-pub(super) fn body<T: Serialize>(object: &T) -> Value {
-    serde_json::to_value(object).unwrap_or_default()
 }

@@ -137,9 +137,3 @@ impl Pass<'_> {
         State::waiting(Reason::InUse, text)
     }
 }
-
-/// A text that ends as a sentence does.
-pub(super) fn sentence(text: &str) -> String {
-    let text = text.trim();
-    if text.ends_with(['.', '!', '?']) { text.to_owned() } else { format!("{text}.") }
-}

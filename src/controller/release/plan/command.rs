@@ -1,23 +1,31 @@
 //! Commands: annotations whose value takes effect once.
 //!
-//! Invariants: a value is handled once and listed; one that names another revision does nothing and says so; a
-//! command never turns a Fail into a Pass.
+//! Invariants: a value is handled once and listed with what it did, not with what it asked for; one that names
+//! another revision does nothing and says so; a command never turns a Fail into a Pass; a value of any length
+//! fits into the status.
 
 use kube::ResourceExt;
 
 use super::Draft;
 use crate::api::release::HandledCommand;
 use crate::api::{Reason, names};
-use crate::controller::event::Note;
+use crate::controller::condition::State;
+use crate::controller::event::{Note, cut};
 
 /// Most commands kept in status.
 const KEPT: usize = 20;
+/// Most characters of a value and of an outcome in status.
+const VALUE: usize = 256;
+const OUTCOME: usize = 300;
 
 /// What the commands of this pass ask for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Given {
-    pub promote: Option<Promote>,
     pub abort: bool,
+    /// How far a promote goes, and its value as given.
+    pub promote: Option<(Promote, String)>,
+    /// Whether the promote let something pass.
+    pub promoted: bool,
 }
 
 /// How far a promote goes.
@@ -48,60 +56,102 @@ impl Draft<'_> {
     /// Reads the commands that were not handled yet.
     pub(super) fn commands(&mut self) {
         for annotation in [names::COMMAND_ABORT, names::COMMAND_PROMOTE, names::COMMAND_RETRY] {
-            let Some(value) = self.release.annotations().get(annotation).cloned() else { continue };
+            let Some(value) = self.release.annotations().get(annotation) else { continue };
+            let value: String = value.chars().take(VALUE).collect();
             let command = annotation.strip_prefix("ragops.dev/").unwrap_or(annotation);
             let handled = self.plan.status.commands.iter().any(|c| c.command == command && c.value == value);
             if handled || value.trim().is_empty() {
                 continue;
             }
-            let outcome = self.obey(annotation, parse(&value));
-            let (reason, text) = match &outcome {
-                Ok(done) => (Reason::Progressing, format!("Command {command}={value}: {done}.")),
-                Err(ignored) => (Reason::Progressing, format!("Command {command}={value} did nothing: {ignored}.")),
-            };
-            let note = if outcome.is_ok() { Note::normal(reason, text) } else { Note::warning(reason, text) };
-            self.plan.events.push(note);
-            let outcome = outcome.unwrap_or_else(|ignored| format!("ignored: {ignored}"));
-            let handled = HandledCommand {
-                command: command.to_owned(),
-                value,
-                manager: manager(self.release, annotation),
-                outcome,
-                at: self.now_text(),
-            };
-            remember(&mut self.plan.status.commands, handled);
+            match self.obey(annotation, &value) {
+                Obeyed::Done(outcome) => self.handled(annotation, value, Ok(outcome)),
+                Obeyed::Ignored(why) => self.handled(annotation, value, Err(why)),
+                Obeyed::Open => {}
+            }
         }
     }
 
-    fn obey(&mut self, annotation: &str, value: Value<'_>) -> Result<String, String> {
-        let revision = value.subject;
+    fn obey(&mut self, annotation: &str, value: &str) -> Obeyed {
+        let parsed = parse(value);
+        let revision = parsed.subject;
         if annotation == names::COMMAND_RETRY {
             let failed = &mut self.plan.status.failed_revisions;
             let before = failed.len();
             failed.retain(|f| f.revision != revision);
             if failed.len() == before {
-                return Err(format!("revision {revision} is not among the failed ones"));
+                return Obeyed::Ignored(format!("revision {revision} is not among the failed ones"));
             }
-            return Ok(format!("revision {revision} may start again"));
+            return Obeyed::Done(format!("revision {revision} may start again"));
         }
-        let candidate = self.plan.status.candidate.as_ref().map(|c| c.revision.clone());
-        match candidate {
-            None => return Err("no candidate is on its way".to_owned()),
-            Some(candidate) if candidate != revision => {
-                return Err(format!("the candidate is {candidate}"));
+        let candidate = match self.plan.status.candidate.clone() {
+            None => return Obeyed::Ignored("no candidate is on its way".to_owned()),
+            Some(candidate) if candidate.revision != revision => {
+                return Obeyed::Ignored(format!("the candidate is {}", candidate.revision));
             }
-            Some(_) => {}
-        }
+            Some(candidate) => candidate,
+        };
         if annotation == names::COMMAND_ABORT {
+            if self.stable_is_empty(&candidate) {
+                return Obeyed::Ignored("stable has no ready pod, so traffic stays where it is answered".to_owned());
+            }
             self.commands.abort = true;
-            return Ok(format!("revision {revision} is withdrawn"));
+            return Obeyed::Done(format!("revision {revision} is withdrawn"));
         }
         if self.paused() {
-            return Err("the release is paused; resume it first".to_owned());
+            return Obeyed::Ignored("the release is paused; resume it first".to_owned());
         }
-        self.commands.promote = Some(if value.all { Promote::All } else { Promote::NextStep });
-        Ok(if value.all { "straight to 100 %".to_owned() } else { "on to the next step".to_owned() })
+        let promote = if parsed.all { Promote::All } else { Promote::NextStep };
+        self.commands.promote = Some((promote, value.to_owned()));
+        Obeyed::Open
     }
+
+    /// A promote that is given now and lets something pass; from here on it has taken effect.
+    pub(super) fn use_promote(&mut self) -> Option<Promote> {
+        let promote = self.commands.promote.as_ref().map(|(promote, _)| *promote);
+        self.commands.promoted |= promote.is_some();
+        promote
+    }
+
+    /// Lists a promote with what came of it: only the step of this pass knows.
+    pub(super) fn settle_promote(&mut self, state: &State) {
+        let Some((promote, value)) = self.commands.promote.clone() else { return };
+        let outcome = match (self.commands.promoted, promote) {
+            (true, Promote::All) => Ok("straight to 100 %".to_owned()),
+            (true, Promote::NextStep) => Ok("on to the next step".to_owned()),
+            (false, Promote::All | Promote::NextStep) => {
+                Err(format!("it finds nothing to let pass. {}", state.message()))
+            }
+        };
+        self.handled(names::COMMAND_PROMOTE, value, outcome);
+    }
+
+    fn handled(&mut self, annotation: &str, value: String, outcome: Result<String, String>) {
+        let command = annotation.strip_prefix("ragops.dev/").unwrap_or(annotation);
+        let note = match &outcome {
+            Ok(done) => Note::normal(Reason::Progressing, cut(&format!("Command {command}={value}: {done}."))),
+            Err(why) => {
+                Note::warning(Reason::Progressing, cut(&format!("Command {command}={value} did nothing: {why}")))
+            }
+        };
+        self.plan.events.push(note);
+        let outcome = outcome.unwrap_or_else(|why| format!("ignored: {why}"));
+        let handled = HandledCommand {
+            command: command.to_owned(),
+            value,
+            manager: manager(self.release, annotation),
+            outcome: outcome.chars().take(OUTCOME).collect(),
+            at: self.now_text(),
+        };
+        remember(&mut self.plan.status.commands, handled);
+    }
+}
+
+/// What became of a command.
+enum Obeyed {
+    Done(String),
+    Ignored(String),
+    /// The step of this pass decides.
+    Open,
 }
 
 /// The field manager that wrote an annotation.
@@ -112,7 +162,8 @@ pub fn manager<K: ResourceExt>(object: &K, annotation: &str) -> String {
         fields.and_then(|f| f.pointer("/f:metadata/f:annotations")).is_some_and(|a| a.get(&field).is_some())
     };
     let entry = object.managed_fields().iter().find(wrote);
-    entry.and_then(|e| e.manager.clone()).unwrap_or_else(|| "unknown".to_owned())
+    let manager = entry.and_then(|e| e.manager.clone()).unwrap_or_else(|| "unknown".to_owned());
+    manager.chars().take(128).collect()
 }
 
 /// Keeps the newest; the last of each command always stays, or its annotation would take effect again.

@@ -55,7 +55,22 @@ impl Draft<'_> {
                     return Err(State::waiting(Reason::RefNotFound, text));
                 }
             };
-            let wanted = dataset_spec_digest(gate);
+            // Nothing was measured yet: a gate that was edited since the start is taken as it is checked now, for
+            // the old form will never be checked again.
+            if found.spec.retrieval.is_none() {
+                let text = format!(
+                    "Gate {} is used with `when: BeforeTraffic`, which needs a gate with `spec.retrieval`; correct \
+                     spec.rollout.gates, or the gate.",
+                    gate.name
+                );
+                return Err(State::stalled(Reason::InvalidSpec, text));
+            }
+            let wanted = crate::controller::gate::spec_digest(&found.spec);
+            if wanted != gate.spec_digest {
+                gate.spec = found.spec.clone();
+                gate.spec_digest = wanted.clone();
+                gate.dataset_digest = None;
+            }
             let dataset = found.status.as_ref().and_then(|s| s.dataset.as_ref());
             let fresh = dataset.filter(|d| {
                 let age = parse_time(&d.checked_at).zip(since).map(|(checked, since)| elapsed(checked, since));
@@ -174,9 +189,12 @@ impl Draft<'_> {
         }
     }
 
-    /// A verdict is progress, whatever it says.
+    /// A verdict is progress, whatever it says; a run that measured nothing is none.
     fn after(&mut self, progress: GateProgress, gate: &FrozenGate, task: &EvaluateTask) -> (GateProgress, Gates) {
-        self.progressed();
+        match progress.verdict {
+            Some(VerdictWord::Error) | None => {}
+            Some(VerdictWord::Pass | VerdictWord::Fail | VerdictWord::Inconclusive) => self.progressed(),
+        }
         match progress.verdict {
             Some(verdict) => self.decided(progress, verdict, gate, task),
             None => (progress, Gates::Passed),
@@ -210,7 +228,7 @@ impl Draft<'_> {
                 (progress, Gates::Hold(State::stalled(Reason::GateFailed, text)))
             }
             VerdictWord::Inconclusive if progress.accepted => (progress, Gates::Passed),
-            VerdictWord::Inconclusive if self.commands.promote.is_some() => {
+            VerdictWord::Inconclusive if self.use_promote().is_some() => {
                 progress.accepted = true;
                 (progress, Gates::Passed)
             }
@@ -350,11 +368,6 @@ impl Draft<'_> {
 /// What exactly is measured.
 pub fn evidence_key(uid: &str, task: &EvaluateTask) -> String {
     digest(&(uid, run_inputs(task)))
-}
-
-/// Digest of the part of a gate's spec that its check speaks of.
-pub fn dataset_spec_digest(gate: &FrozenGate) -> String {
-    crate::controller::gate::spec_digest(&gate.spec)
 }
 
 fn not_usable(gate: &EvalGate, name: &str) -> State {

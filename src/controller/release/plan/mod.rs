@@ -5,10 +5,15 @@
 //! weight goes up only with the world in view; what is not known is never taken for good news.
 
 mod children;
+mod climb;
 mod command;
+mod down;
 mod gates;
 mod machine;
 pub mod online;
+mod sample;
+mod seen;
+mod start;
 mod target;
 mod verdict;
 pub mod watch;
@@ -24,7 +29,7 @@ use kube::ResourceExt;
 
 use super::observe::{Observed, RouteSeen, World};
 use super::traffic::{self, Acceptance, Weight};
-use crate::api::release::{OnInconclusive, RollbackCause, Step, TrafficStatus};
+use crate::api::release::{CandidateStatus, OnInconclusive, Stage, Step, TrafficStatus};
 use crate::api::{RagRelease, RagReleaseSpec, RagReleaseStatus, Reason, names};
 use crate::controller::condition::{State, parse_time, time_text};
 use crate::controller::event::Note;
@@ -37,6 +42,8 @@ use crate::controller::spec::{self, Invalid};
 const MOVING: Duration = Duration::from_secs(10);
 /// A cluster without the HTTPRoute kind is looked at again after this time.
 const NO_API: Duration = Duration::from_secs(300);
+/// So is a release whose name somebody else's route has.
+const FOREIGN: Duration = Duration::from_secs(60);
 /// A settled release is planned again after this time, should an event have been lost.
 const SETTLED: Duration = Duration::from_secs(600);
 
@@ -52,6 +59,8 @@ pub fn plan(release: &RagRelease, seen: &Observed) -> Plan<RagReleaseStatus> {
     }
     match &seen.route {
         RouteSeen::Foreign => {
+            // Objects without our label are not watched: nobody tells when it is gone.
+            draft.plan.look_again(FOREIGN);
             draft.conclude(words::route_not_owned(release));
             return draft.plan;
         }
@@ -65,9 +74,11 @@ pub fn plan(release: &RagRelease, seen: &Observed) -> Plan<RagReleaseStatus> {
     let spec = Validated::parse(&release.spec);
     let target = target::resolve(release, seen, &spec);
     draft.commands();
+    draft.unresolved = target == target::Target::Unknown;
     let state = draft.step(&target, &spec);
-    draft.children(&target);
+    draft.settle_promote(&state);
     draft.route();
+    draft.children(&target);
     draft.sample();
     draft.conclude(state);
     draft.plan
@@ -79,9 +90,6 @@ pub struct Validated {
     pub steps: Vec<Step>,
     pub min_requests: i64,
     pub on_inconclusive: OnInconclusive,
-    pub progress_deadline: Duration,
-    pub window: Duration,
-    pub rolls_back_on: Vec<RollbackCause>,
 }
 
 const MONTH: Duration = Duration::from_secs(720 * 3600);
@@ -90,8 +98,26 @@ impl Validated {
     /// Checks what CEL checks, for objects that predate a rule.
     pub fn parse(spec: &RagReleaseSpec) -> Result<Self, Invalid> {
         let rollout = &spec.rollout;
-        if spec.traffic.gateway.is_none() {
-            return Err(Invalid::new("spec.traffic.gateway", "is missing; name the Gateways in `parentRefs`"));
+        match &spec.traffic.gateway {
+            None => return Err(Invalid::new("spec.traffic.gateway", "is missing; name the Gateways in `parentRefs`")),
+            Some(gateway) if gateway.parent_refs.is_empty() => {
+                return Err(Invalid::new("spec.traffic.gateway.parentRefs", "is empty; name at least one Gateway"));
+            }
+            Some(_) => {}
+        }
+        for (i, gate) in rollout.gates.iter().enumerate() {
+            if rollout.gates.iter().take(i).any(|g| g.name == gate.name) {
+                let field = format!("spec.rollout.gates[{i}].name");
+                return Err(Invalid::new(field, format!("is `{}` again; each gate may be named once", gate.name)));
+            }
+        }
+        if !(0..=1_000_000).contains(&rollout.min_requests) {
+            let problem = format!("must be between 0 and 1000000; got {}", rollout.min_requests);
+            return Err(Invalid::new("spec.rollout.minRequests", problem));
+        }
+        if !(1..=100).contains(&spec.serving.replicas) {
+            let problem = format!("must be between 1 and 100; got {}", spec.serving.replicas);
+            return Err(Invalid::new("spec.serving.replicas", problem));
         }
         let mut before = 0;
         for (i, step) in rollout.steps.iter().enumerate() {
@@ -107,18 +133,12 @@ impl Validated {
             return Err(Invalid::new("spec.rollout.steps", format!("must end with weight 100; the last is {before}")));
         }
         let second = Duration::from_secs(1);
+        spec::duration("spec.rollout.progressDeadline", &rollout.progress_deadline, second, MONTH)?;
+        spec::duration("spec.rollback.window", &spec.rollback.window, Duration::ZERO, MONTH)?;
         Ok(Self {
             steps: rollout.steps.clone(),
             min_requests: rollout.min_requests,
             on_inconclusive: rollout.on_inconclusive,
-            progress_deadline: spec::duration(
-                "spec.rollout.progressDeadline",
-                &rollout.progress_deadline,
-                second,
-                MONTH,
-            )?,
-            window: spec::duration("spec.rollback.window", &spec.rollback.window, Duration::ZERO, MONTH)?,
-            rolls_back_on: spec.rollback.on.clone(),
         })
     }
 }
@@ -130,13 +150,15 @@ struct Draft<'a> {
     old: RagReleaseStatus,
     plan: Plan<RagReleaseStatus>,
     commands: command::Given,
+    /// The spec could not be resolved in this pass: nothing may be said of its generation.
+    unresolved: bool,
 }
 
 impl<'a> Draft<'a> {
     fn new(release: &'a RagRelease, seen: &'a Observed) -> Self {
         let old = release.status.clone().unwrap_or_default();
         let plan = Plan::of(old.clone());
-        Self { release, seen, old, plan, commands: command::Given::default() }
+        Self { release, seen, old, plan, commands: command::Given::default(), unresolved: false }
     }
 
     fn status(&mut self) -> &mut RagReleaseStatus {
@@ -171,6 +193,15 @@ impl<'a> Draft<'a> {
         text.and_then(parse_time).map_or(Duration::ZERO, |at| elapsed(at, self.now()))
     }
 
+    /// The candidate as the route names it: from its first weight until the gateway took the weight away. Before
+    /// it there is nothing to route to, and a backend without pods would spoil a route that works.
+    fn routed_candidate(&self) -> Option<&CandidateStatus> {
+        self.plan.status.candidate.as_ref().filter(|c| match c.stage {
+            Stage::Preparing | Stage::Verifying => false,
+            Stage::Stepping | Stage::RollingBack => true,
+        })
+    }
+
     /// The candidate's weight as decided.
     fn wanted_weight(&self) -> Weight {
         let candidate = self.plan.status.candidate.as_ref();
@@ -191,8 +222,8 @@ impl<'a> Draft<'a> {
             owner: owner(self.release),
             gateway,
             stable: &stable.revision,
-            candidate: status.candidate.as_ref().map(|c| (c.revision.as_str(), self.wanted_weight())),
-            step: status.candidate.as_ref().map_or(0, |c| c.step),
+            candidate: self.routed_candidate().map(|c| (c.revision.as_str(), self.wanted_weight())),
+            step: self.routed_candidate().map_or(0, |c| c.step),
         };
         Some(traffic::render(self.live_route(), &wanted))
     }
@@ -224,6 +255,7 @@ impl<'a> Draft<'a> {
                 }
                 self.write_route(ChildWrite::Create, &name, &wanted);
             }
+            (Some(live), Some(_)) if self.may_not_raise(live) => {}
             (Some(live), Some(wanted)) if !traffic::same(live, &wanted) => {
                 if settled && live.spec != wanted.spec && self.spec_is_known() {
                     let text = format!(
@@ -236,12 +268,7 @@ impl<'a> Draft<'a> {
             }
             (Some(_), Some(_)) => {}
         }
-        let written = self
-            .plan
-            .status
-            .candidate
-            .as_ref()
-            .and_then(|c| live.and_then(|route| traffic::written(route, &name, &c.revision)));
+        let written = self.plan.status.candidate.as_ref().and_then(|c| self.live_weight(&c.revision));
         let wanted_weight = i32::from(self.wanted_weight().percent());
         let now = self.now_text();
         let traffic = self.plan.status.traffic.get_or_insert_with(TrafficStatus::default);
@@ -253,7 +280,23 @@ impl<'a> Draft<'a> {
         if traffic.accepted != accepted {
             traffic.accepted = accepted;
             traffic.converged_at = accepted.then_some(now);
+            // What was counted while the route said something else says nothing of this weight.
+            traffic.counted = None;
         }
+    }
+
+    /// Weight that the live route gives a revision.
+    fn live_weight(&self, revision: &str) -> Option<i32> {
+        self.live_route().and_then(|route| traffic::written(route, &self.release.name_any(), revision))
+    }
+
+    /// A decision of an earlier pass whose route was never written is not carried out blindly: a weight goes up
+    /// only while the candidate is seen to have a ready pod. A route that was deleted is made again all the same,
+    /// for without it nothing serves.
+    fn may_not_raise(&self, live: &HTTPRoute) -> bool {
+        let Some(candidate) = self.routed_candidate() else { return false };
+        let written = traffic::written(live, &self.release.name_any(), &candidate.revision).unwrap_or(0);
+        candidate.weight > written && self.ready_pods(&candidate.revision).unwrap_or(0) == 0
     }
 
     /// Whether the spec that the route is rendered from is the one that was last acted on.
@@ -264,10 +307,12 @@ impl<'a> Draft<'a> {
     fn write_route(&mut self, how: ChildWrite, name: &str, route: &HTTPRoute) {
         let body = serde_json::to_value(route).unwrap_or_default();
         let (kind, name) = (ChildKind::HttpRoute, name.to_owned());
-        self.plan.actions.push(match how {
+        let action = match how {
             ChildWrite::Create => Action::Create { kind, name, body },
             ChildWrite::Replace => Action::Replace { kind, name, body },
-        });
+        };
+        // Nothing may stand before the weight: a write that fails ends the pass.
+        self.plan.actions.insert(0, action);
     }
 
     /// The route goes first, so that users meet an absent route and no broken backends; the rest is collected

@@ -135,6 +135,9 @@ impl Draft<'_> {
             return None;
         }
         let readings = &self.seen.readings;
+        if super::watch::step_key(&self.plan.status).as_deref() != Some(readings.step_key.as_str()) {
+            return None;
+        }
         let answers =
             |a: crate::controller::signals::Answers| Answers { answers: a.answers, errors: a.errors, empty: a.empty };
         let (candidate, stable) = (answers(readings.step_candidate), answers(readings.step_stable));

@@ -34,22 +34,26 @@ pub fn wanted(release: &RagRelease, object: ObjectRef<RagRelease>, world: &World
 /// only: outside it there is nothing to go back to.
 fn judged(status: &RagReleaseStatus) -> Option<(String, bool)> {
     if let Some(candidate) = &status.candidate {
-        let watched = match candidate.stage {
+        // While its gates run there is no traffic, but the encoder is to match at the first weight, too.
+        let moves = match candidate.stage {
             Stage::Preparing | Stage::Stepping => true,
-            Stage::Verifying | Stage::RollingBack => false,
+            Stage::Verifying => false,
+            Stage::RollingBack => return None,
         };
-        return watched.then(|| (candidate.revision.clone(), true));
+        return Some((candidate.revision.clone(), moves));
     }
     let has_tests = online::gates(status).next().is_some();
     let stable = status.stable.as_ref().filter(|_| status.previous.is_some() && has_tests)?;
     Some((stable.revision.clone(), false))
 }
 
-/// Key of the counts at the present weight: begins when the gateway took the weight.
+/// Key of the counts at the present weight. They begin anew when the gateway took the route as it now stands:
+/// what came before, or while the route said something else, says nothing of this weight. Until then they count
+/// all the same, for an outage does not wait for a gateway's word.
 pub fn step_key(status: &RagReleaseStatus) -> Option<String> {
     let candidate = status.candidate.as_ref().filter(|c| c.stage == Stage::Stepping)?;
-    let started = candidate.step_started_at.as_ref()?;
-    Some(format!("{}/{}/{started}", candidate.revision, candidate.step))
+    let converged = status.traffic.as_ref().and_then(|t| t.converged_at.as_deref()).unwrap_or("-");
+    Some(format!("{}/{}/{converged}", candidate.revision, candidate.step))
 }
 
 fn step(status: &RagReleaseStatus) -> Option<StepWindow> {

@@ -11,7 +11,9 @@ use crate::api::{ConditionType, RagRelease, Reason};
 use crate::controller::condition::{self, Extra, Meanwhile, State};
 use crate::controller::release::traffic::Acceptance;
 
+/// Most characters of the summary and of a condition's message.
 const SUMMARY: usize = 160;
+const MESSAGE: usize = 4_096;
 
 pub fn route_not_owned(release: &RagRelease) -> State {
     let name = release.name_any();
@@ -32,12 +34,27 @@ pub fn gateway_api_missing() -> State {
     )
 }
 
+/// A message of any length (an index's, a kubelet's) fits into the status.
+fn shortened(state: State) -> State {
+    let cut = |message: String| message.chars().take(MESSAGE).collect();
+    match state {
+        State::Ready { reason, message } => State::Ready { reason, message: cut(message) },
+        State::Reconciling { ready, reason, message } => State::Reconciling { ready, reason, message: cut(message) },
+        State::Stalled { reason, message } => State::Stalled { reason, message: cut(message) },
+    }
+}
+
 impl Draft<'_> {
     /// Writes conditions, summary and columns.
     pub(super) fn conclude(&mut self, state: State) {
         let serving = self.serving_condition();
-        let generation = self.release.metadata.generation.unwrap_or(0);
         let now = self.now();
+        // Ready of a spec that nobody could look up yet would be a lie: it stays with the generation before.
+        let generation = match self.old.observed_generation {
+            before if self.unresolved && before >= 0 => before,
+            _ => self.release.metadata.generation.unwrap_or(0),
+        };
+        let state = shortened(state);
         let state = match (&state, &self.plan.status.stable) {
             (State::Reconciling { reason, message, .. }, None) => {
                 State::Reconciling { ready: Meanwhile::Unknown, reason: *reason, message: message.clone() }
@@ -60,19 +77,26 @@ impl Draft<'_> {
             return extra(false, Reason::NoReadyEndpoints, "Nothing is routed yet.".to_owned());
         };
         let revision = &stable.revision;
+        let before = condition::find(&self.old.conditions, ConditionType::Serving);
+        let served = before.is_some_and(|c| c.status == "True");
+        let routed = self.plan.status.traffic.as_ref().is_some_and(|t| t.accepted);
+        if !served && !routed {
+            let text = format!("Revision {revision} is routed: the gateway has not accepted the route yet.");
+            return extra(false, Reason::RouteNotAccepted, text);
+        }
+        let candidate = self.plan.status.candidate.as_ref().filter(|c| c.weight > 0);
         match self.ready_pods(revision) {
-            Some(0) if self.plan.status.candidate.as_ref().is_some_and(|c| c.weight > 0) => extra(
+            Some(0) if candidate.is_some_and(|c| self.ready_pods(&c.revision) > Some(0)) => extra(
                 true,
                 Reason::ServingCandidate,
                 format!("Stable revision {revision} has no ready pod; the candidate answers its share."),
             ),
             Some(0) => extra(false, Reason::NoReadyEndpoints, format!("Revision {revision} has no ready pod.")),
-            Some(_) => extra(true, Reason::ServingStable, format!("Revision {revision} answers.")),
             // Not known in this pass: as it was.
-            None => match condition::find(&self.old.conditions, ConditionType::Serving) {
-                Some(old) if old.status == "False" => extra(false, Reason::NoReadyEndpoints, old.message.clone()),
-                Some(_) | None => extra(true, Reason::ServingStable, format!("Revision {revision} answers.")),
-            },
+            None if before.is_some() && !served => {
+                extra(false, Reason::NoReadyEndpoints, format!("Revision {revision} has no ready pod."))
+            }
+            Some(_) | None => extra(true, Reason::ServingStable, format!("Revision {revision} answers.")),
         }
     }
 
@@ -128,9 +152,10 @@ impl Draft<'_> {
         let retry = self.command("retry", &failed.revision);
         let text = self.beside(&failed.message);
         let text = format!("{text} No retry until the spec changes; to try it again: {retry}.");
-        let reason = match self.plan.status.stable {
-            Some(_) => Reason::RolledBack,
-            None => Reason::ALL.iter().find(|r| r.as_str() == failed.reason).copied().unwrap_or(Reason::GateFailed),
+        let why = Reason::ALL.iter().find(|r| r.as_str() == failed.reason).copied().unwrap_or(Reason::GateFailed);
+        let reason = match (why, &self.plan.status.stable) {
+            (Reason::Aborted | Reason::ProgressDeadlineExceeded, _) | (_, None) => why,
+            (_, Some(_)) => Reason::RolledBack,
         };
         State::stalled(reason, text)
     }
@@ -159,6 +184,14 @@ impl Draft<'_> {
             None => String::new(),
         };
         State::ready(Reason::Promoted, format!("Revision {} ({}) serves 100 %.{back}", stable.revision, stable.version))
+    }
+
+    /// The world is not in view: a release that was ready is so while its route stands.
+    pub(super) fn unknown(&self) -> State {
+        match condition::is_true(&self.old.conditions, ConditionType::Ready) {
+            true => self.serving(),
+            false => self.unchanged(),
+        }
     }
 
     /// Nothing could be decided in this pass: what was said stays.

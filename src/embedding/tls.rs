@@ -1,6 +1,8 @@
-//! Whom an encoder's certificate may come from: the built-in roots, and the certificates of a PEM bundle.
+//! Whose certificates a client of this program trusts: the built-in roots, and those of a PEM bundle.
 //!
 //! Why own roots: the image is one static program without a certificate directory.
+//!
+//! Invariant: every client of a worker, whether it asks encoders or retrieval servers, is set up here.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,10 +11,10 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
-use super::super::EmbedError;
+use super::EmbedError;
 
 /// The TLS side of a client.
-pub(super) fn config(bundle: Option<&Path>) -> Result<ClientConfig, EmbedError> {
+pub fn config(bundle: Option<&Path>) -> Result<ClientConfig, EmbedError> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(path) = bundle {
         add_bundle(&mut roots, path)?;

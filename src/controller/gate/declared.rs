@@ -1,0 +1,146 @@
+//! The spec of an EvalGate as checked values.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::api::EvalGate;
+use crate::api::gate::{Baseline, Dataset, Objective, OnlineGate, RetrievalGate, Signal};
+use crate::controller::spec::{Invalid, data_from, duration};
+use crate::evaluation::verdict::{Rule, Statistics};
+use crate::worker::job::{judging, rules};
+use crate::worker::signals::BUCKETS_MS;
+
+/// Files that a ConfigMap with a data set must hold.
+const FILES: [&str; 2] = ["queries.jsonl", "qrels.tsv"];
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What a gate measures.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Declared<'a> {
+    Retrieval(Retrieval<'a>),
+    Online(Online<'a>),
+}
+
+/// An offline gate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retrieval<'a> {
+    pub dataset: &'a Dataset,
+    pub rules: Vec<Rule>,
+    pub statistics: Statistics,
+    /// Whether the candidate is compared with the stable revision.
+    pub compared: bool,
+    /// Time limit of a Job.
+    pub timeout: Duration,
+}
+
+/// An online gate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Online<'a> {
+    pub objectives: &'a [Objective],
+    pub interval: Duration,
+    /// Beyond the interval: how late a reading may be.
+    pub window: Duration,
+}
+
+/// Checks all that the CRD states, since stored objects may predate it.
+pub fn parse(gate: &EvalGate) -> Result<Declared<'_>, Invalid> {
+    let spec = &gate.spec;
+    let timeout = duration("spec.timeout", &spec.timeout, SECOND, Duration::from_secs(24 * 3600))?;
+    if !(0..=10).contains(&spec.retries) {
+        return Err(Invalid::new("spec.retries", format!("is {}; it must be from 0 to 10", spec.retries)));
+    }
+    match (&spec.retrieval, &spec.online) {
+        (Some(gate), None) => Ok(Declared::Retrieval(retrieval(gate, timeout)?)),
+        (None, Some(gate)) => Ok(Declared::Online(online(gate)?)),
+        (Some(_), Some(_)) | (None, None) => {
+            Err(Invalid::new("spec", "must hold exactly one of `retrieval` and `online`"))
+        }
+    }
+}
+
+fn retrieval(gate: &RetrievalGate, timeout: Duration) -> Result<Retrieval<'_>, Invalid> {
+    let field = "spec.retrieval";
+    let from = &gate.dataset.from;
+    data_from(&format!("{field}.dataset.from"), from)?;
+    let keys = from.config_map.as_ref().map(|map| map.keys.as_slice()).unwrap_or_default();
+    if let Some(missing) = FILES.into_iter().find(|file| !keys.is_empty() && !keys.iter().any(|key| key == file)) {
+        let problem = format!("leaves `{missing}` out; list `queries.jsonl` and `qrels.tsv`, or leave the field out");
+        return Err(Invalid::new(format!("{field}.dataset.from.configMap.keys"), problem));
+    }
+    let split = &gate.dataset.split;
+    let word = !split.is_empty() && split.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    if !word || split.len() > 63 {
+        let problem = format!(
+            "is `{split}`; write 1 to 63 letters, digits, `_` or `-`, such as `test`: the name of the file in `qrels`"
+        );
+        return Err(Invalid::new(format!("{field}.dataset.split"), problem));
+    }
+    let wrong = |part: &str| {
+        let part = format!("{field}.{part}");
+        move |problem: String| Invalid::new(part, format!("is wrong: {problem}"))
+    };
+    if gate.statistics.seed < 0 {
+        let problem = format!("is {}; write 0 or more", gate.statistics.seed);
+        return Err(Invalid::new(format!("{field}.statistics.seed"), problem));
+    }
+    Ok(Retrieval {
+        dataset: &gate.dataset,
+        rules: rules(&gate.metrics).map_err(wrong("metrics"))?,
+        statistics: judging(&gate.statistics).map_err(wrong("statistics"))?,
+        compared: gate.baseline == Baseline::Stable,
+        timeout,
+    })
+}
+
+fn online(gate: &OnlineGate) -> Result<Online<'_>, Invalid> {
+    let field = "spec.online";
+    let most = Duration::from_secs(300);
+    let interval = duration(&format!("{field}.interval"), &gate.interval, SECOND, most)?;
+    let window = duration(&format!("{field}.window"), &gate.window, SECOND, most)?;
+    let objectives = &gate.objectives;
+    if objectives.is_empty() || objectives.len() > 8 {
+        let problem = format!("has {} entries; it must have 1 to 8", objectives.len());
+        return Err(Invalid::new(format!("{field}.objectives"), problem));
+    }
+    let mut names = BTreeSet::new();
+    for (i, objective) in objectives.iter().enumerate() {
+        let field = format!("{field}.objectives[{i}]");
+        if !names.insert(&objective.name) {
+            let problem = format!("is `{}` a second time; give each objective a name of its own", objective.name);
+            return Err(Invalid::new(format!("{field}.name"), problem));
+        }
+        check(&field, objective)?;
+    }
+    Ok(Online { objectives, interval, window })
+}
+
+fn check(field: &str, objective: &Objective) -> Result<(), Invalid> {
+    if !(0.0..=0.999).contains(&objective.max) {
+        let problem = format!("is {}; it is a share: write a number from 0 to 0.999", objective.max);
+        return Err(Invalid::new(format!("{field}.max"), problem));
+    }
+    let field = format!("{field}.threshold");
+    match (objective.signal, &objective.threshold) {
+        (Signal::SlowRate, Some(threshold)) if milliseconds(threshold).is_some() => Ok(()),
+        (Signal::SlowRate, found) => {
+            let found = found.as_deref().map_or("missing".to_owned(), |found| format!("`{found}`"));
+            let bounds = BUCKETS_MS.map(bound).join(" ");
+            let problem = format!("is {found}; write one of {bounds}: the pods count answers in these buckets");
+            Err(Invalid::new(field, problem))
+        }
+        (Signal::ErrorRate | Signal::EmptyRate, None) => Ok(()),
+        (Signal::ErrorRate | Signal::EmptyRate, Some(found)) => {
+            Err(Invalid::new(field, format!("is `{found}`, but belongs to signal SlowRate only; remove it")))
+        }
+    }
+}
+
+/// A threshold as a bound of the buckets in which the pods count.
+fn milliseconds(threshold: &str) -> Option<u32> {
+    BUCKETS_MS.into_iter().find(|ms| bound(*ms) == threshold)
+}
+
+/// A bound as users write it: `250ms`, `1s`.
+fn bound(ms: u32) -> String {
+    if ms % 1000 == 0 { format!("{}s", ms / 1000) } else { format!("{ms}ms") }
+}

@@ -1,0 +1,326 @@
+//! What to do for an EvalGate: pure and total.
+//!
+//! Invariants: a check is made when the spec is new, or when a candidate waits for a younger one; its result is in
+//! status before its Job may go; runs are collected from releases and never judged here.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::declared::{self, Declared, Online, Retrieval};
+use super::observe::Observed;
+use super::render;
+use crate::api::gate::{DatasetStatus, EvalGateStatus, Signal};
+use crate::api::release::Stage;
+use crate::api::{ConditionType, EvalGate, RagRelease, Reason};
+use crate::controller::attempt::{self, Outcome, has_ended, reason_of, waits_for_volumes};
+use crate::controller::condition::{self, Meanwhile, State, parse_time, time_text};
+use crate::controller::plan::{Action, ChildKind, Plan, body};
+use crate::controller::spec::words;
+use crate::evaluation::paired::certifiable_margin;
+use crate::evaluation::verdict::advice;
+use crate::worker::receipt::{Body, CheckReport, ErrorReport};
+
+mod runs;
+
+/// While a Job runs: stuck pods become a reason within 30 s.
+const SOON: Duration = Duration::from_secs(10);
+/// Waiting for somebody else's object.
+const LATER: Duration = Duration::from_secs(60);
+/// How long a check that could not read rests before the next.
+const RETRY: Duration = Duration::from_secs(60);
+/// A candidate wants a check that is at most this much older than itself.
+const CHECK_AGE: i64 = 3_600;
+/// How long ended Jobs stay for people, in seconds.
+const KEEP_DONE: i64 = 3_600;
+const KEEP_FAILED: i64 = 86_400;
+
+/// Decides for one gate.
+pub fn plan(gate: &EvalGate, observed: &Observed) -> Plan<EvalGateStatus> {
+    let status = gate.status.clone().unwrap_or_default();
+    if gate.metadata.deletion_timestamp.is_some() {
+        return Plan::of(status);
+    }
+    let digest = super::spec_digest(&gate.spec);
+    let mut pass = Pass { gate, observed, digest, check_name: render::check_name(gate), plan: Plan::of(status) };
+    pass.plan.status.last_runs = runs::collect(gate, &observed.releases);
+    let state = match declared::parse(gate) {
+        Ok(Declared::Retrieval(retrieval)) => pass.retrieval(&retrieval),
+        Ok(Declared::Online(online)) => pass.online(&online),
+        Err(invalid) => {
+            let text = format!("{invalid}. Releases that name this gate wait; what serves is untouched.");
+            State::stalled(Reason::InvalidSpec, text)
+        }
+    };
+    pass.finish(&state)
+}
+
+struct Pass<'a> {
+    gate: &'a EvalGate,
+    observed: &'a Observed,
+    digest: String,
+    check_name: String,
+    plan: Plan<EvalGateStatus>,
+}
+
+/// What is known of the next check.
+enum Reading {
+    Absent,
+    Running,
+    Stuck { reason: Reason, message: String },
+    Read { report: CheckReport, finished_at: Option<Timestamp> },
+    Failed { error: ErrorReport, invalid: bool, finished_at: Option<Timestamp> },
+}
+
+impl Pass<'_> {
+    fn online(&mut self, online: &Online<'_>) -> State {
+        let status = &mut self.plan.status;
+        status.kind = Some("online".to_owned());
+        (status.dataset, status.certifiable_margin, status.advice) = (None, None, None);
+        self.drop_others();
+        let objectives = online.objectives.iter().map(|o| {
+            let slower = o.threshold.as_ref().map(|t| format!(" above {t}")).unwrap_or_default();
+            let signal = match o.signal {
+                Signal::ErrorRate => "ErrorRate",
+                Signal::EmptyRate => "EmptyRate",
+                Signal::SlowRate => "SlowRate",
+            };
+            format!("{} ({signal}{slower} at most {})", o.name, o.max)
+        });
+        let text = format!(
+            "Watches {} every {}; a reading older than {} counts as missing.",
+            objectives.collect::<Vec<_>>().join(", "),
+            words(online.interval),
+            words(online.interval.saturating_add(online.window))
+        );
+        State::ready(Reason::Succeeded, text)
+    }
+
+    fn retrieval(&mut self, retrieval: &Retrieval<'_>) -> State {
+        self.plan.status.kind = Some("retrieval".to_owned());
+        self.drop_others();
+        let Some(reading) = self.reading() else {
+            let text = format!(
+                "Job `{}` exists in this namespace and does not belong to this EvalGate; nothing was written. Delete or \
+                 rename it.",
+                self.check_name
+            );
+            return State::stalled(Reason::NotOwned, text);
+        };
+        let state = self.checked(retrieval, reading);
+        self.advise(retrieval);
+        state.unwrap_or_else(|| self.ready(retrieval))
+    }
+
+    /// Where the check stands; `None`: it counts.
+    fn checked(&mut self, retrieval: &Retrieval<'_>, reading: Reading) -> Option<State> {
+        let observed = self.observed;
+        match reading {
+            Reading::Read { report, finished_at } => {
+                self.take(report, finished_at);
+                observed.check.job.iter().for_each(|job| self.plan.expire(job, KEEP_DONE));
+                None
+            }
+            Reading::Absent if !self.wanted() => None,
+            Reading::Absent if !observed.data => {
+                self.plan.look_again(LATER);
+                Some(self.missing(retrieval))
+            }
+            Reading::Absent => {
+                let (gate, name) = (self.gate, self.check_name.clone());
+                let job = render::check(gate, &observed.config, &name, retrieval.dataset, retrieval.timeout);
+                self.plan.actions.push(Action::Create { kind: ChildKind::Job, name, body: body(&job) });
+                self.plan.look_again(SOON);
+                Some(self.reading_on())
+            }
+            Reading::Running => {
+                self.plan.look_again(SOON);
+                let waits = observed.check.pods.iter().any(|pod| waits_for_volumes(pod, observed.now));
+                Some(if waits { self.unmounted(retrieval) } else { self.reading_on() })
+            }
+            Reading::Stuck { reason, message } => {
+                self.plan.look_again(SOON);
+                Some(State::waiting(reason, format!("The data set cannot be read yet. {message} {WAIT}")))
+            }
+            Reading::Failed { error, invalid: true, .. } => {
+                observed.check.job.iter().for_each(|job| self.plan.expire(job, KEEP_FAILED));
+                let text = format!(
+                    "{} {WAIT} Correct the file; to check it at once, delete Job {}.",
+                    attempt::told(&error),
+                    self.check_name
+                );
+                Some(State::stalled(reason_of(&error).unwrap_or(Reason::DatasetInvalid), text))
+            }
+            Reading::Failed { error, invalid: false, finished_at } => {
+                let rest = attempt::rest(finished_at, observed.now, RETRY);
+                if rest.is_zero() {
+                    observed.check.job.iter().for_each(|job| self.plan.delete_job(job));
+                }
+                self.plan.look_again(rest.max(Duration::from_secs(1)));
+                let text = format!("{} {WAIT} It is read again every minute.", attempt::told(&error));
+                Some(State::waiting(reason_of(&error).unwrap_or(Reason::SourceUnavailable), text))
+            }
+        }
+    }
+
+    /// `None`: a Job of the check's name is not ours.
+    fn reading(&self) -> Option<Reading> {
+        let attempt = &self.observed.check;
+        let going = attempt.job.as_ref().is_some_and(|job| job.metadata.deletion_timestamp.is_some());
+        Some(match attempt.outcome(&self.gate.uid().unwrap_or_default(), &self.check_name) {
+            Outcome::Foreign => return None,
+            _ if going => Reading::Running,
+            Outcome::Absent => Reading::Absent,
+            Outcome::Running => Reading::Running,
+            Outcome::Stuck { reason, message } => Reading::Stuck { reason, message },
+            Outcome::Failed { error, invalid, finished_at } => Reading::Failed { error, invalid, finished_at },
+            Outcome::Done { body: Body::Check(report), finished_at } => Reading::Read { report, finished_at },
+            Outcome::Done {
+                body:
+                    Body::Build(_) | Body::Verify(_) | Body::Prune(_) | Body::Evaluate(_) | Body::Probe(_) | Body::Error(_),
+                finished_at,
+            } => {
+                let error = "The check left a receipt of another kind".to_owned();
+                let error = ErrorReport { reason: Reason::JobFailed.as_str().to_owned(), error };
+                Reading::Failed { error, invalid: false, finished_at }
+            }
+        })
+    }
+
+    fn take(&mut self, report: CheckReport, finished_at: Option<Timestamp>) {
+        self.plan.status.dataset = Some(DatasetStatus {
+            digest: report.digest,
+            queries: report.queries,
+            judgments: report.judgments,
+            spec_digest: self.digest.clone(),
+            checked_at: time_text(finished_at.unwrap_or(self.observed.now)),
+        });
+    }
+
+    /// The check that counts for the present spec.
+    fn dataset(&self) -> Option<&DatasetStatus> {
+        self.plan.status.dataset.as_ref().filter(|dataset| dataset.spec_digest == self.digest)
+    }
+
+    /// Whether a check is to be made.
+    fn wanted(&self) -> bool {
+        let Some(checked) = self.dataset().and_then(|dataset| parse_time(&dataset.checked_at)) else { return true };
+        let name = self.gate.name_any();
+        self.observed.releases.iter().filter_map(|release| candidate_since(release, &name)).any(|since| {
+            // The release counts in the same way from when its candidate began.
+            since.duration_since(checked).as_secs() > CHECK_AGE
+        })
+    }
+
+    /// Checks of a spec that is no more, or whose result is in status.
+    fn drop_others(&mut self) {
+        for job in &self.observed.others {
+            if has_ended(job) {
+                self.plan.expire(job, KEEP_DONE);
+            } else {
+                self.plan.delete_job(job);
+            }
+        }
+    }
+
+    fn advise(&mut self, retrieval: &Retrieval<'_>) {
+        let queries = self.dataset().map(|dataset| u64::try_from(dataset.queries).unwrap_or(0));
+        let alpha = retrieval.statistics.alpha;
+        let margins: Vec<f64> = match retrieval.compared {
+            true => retrieval.rules.iter().filter(|rule| rule.required()).filter_map(|rule| rule.margin()).collect(),
+            false => Vec::new(),
+        };
+        let status = &mut self.plan.status;
+        // Rounded up, so that what is shown can be certified.
+        status.certifiable_margin = queries.map(|n| (certifiable_margin(n, alpha, None) * 1e4).ceil() / 1e4);
+        status.advice = queries.and_then(|n| advice(n, &margins, alpha));
+    }
+
+    fn ready(&self, retrieval: &Retrieval<'_>) -> State {
+        let (queries, judgments) = self.dataset().map_or((0, 0), |dataset| (dataset.queries, dataset.judgments));
+        let rules: Vec<String> =
+            retrieval.rules.iter().map(|rule| format!("{} {}", rule.metric(), rule.in_words())).collect();
+        let against = if retrieval.compared { "the stable revision" } else { "no baseline" };
+        let advice = self.plan.status.advice.as_ref().map(|advice| format!(" {advice}.")).unwrap_or_default();
+        let text = format!(
+            "{queries} queries with {judgments} judgments. Must hold, against {against}: {}.{advice}",
+            rules.join("; ")
+        );
+        State::ready(Reason::Succeeded, text)
+    }
+
+    /// A check under way. One that follows a failure keeps its words until there are better ones; one that only
+    /// confirms leaves the gate usable.
+    fn reading_on(&self) -> State {
+        let generation = self.gate.metadata.generation.unwrap_or(0);
+        let kept = [Reason::SourceUnavailable, Reason::JobFailed];
+        let before = condition::find(&self.plan.status.conditions, ConditionType::Ready)
+            .filter(|c| c.observed_generation == generation && c.status == "False")
+            .and_then(|c| Some((kept.into_iter().find(|reason| reason.as_str() == c.reason)?, c.message.clone())));
+        if let Some((reason, message)) = before {
+            return State::waiting(reason, message);
+        }
+        match self.dataset() {
+            Some(_) => State::Reconciling {
+                ready: Meanwhile::True,
+                reason: Reason::Progressing,
+                message: "The data set is read again for a candidate that waits for this gate.".to_owned(),
+            },
+            None => State::waiting(Reason::Progressing, format!("The data set is being read in full. {WAIT}")),
+        }
+    }
+
+    fn missing(&self, retrieval: &Retrieval<'_>) -> State {
+        let (kind, name, field) = source(retrieval);
+        let text = format!(
+            "{kind} `{name}`, which `spec.retrieval.dataset.from.{field}` names, does not exist in this namespace. {WAIT} \
+             Create it, or correct the name."
+        );
+        State::waiting(Reason::RefNotFound, text)
+    }
+
+    fn unmounted(&self, retrieval: &Retrieval<'_>) -> State {
+        let (kind, name, _) = source(retrieval);
+        let text = format!(
+            "The check's pod cannot start: it waits for {kind} `{name}` to be mounted. {WAIT} See the events of its pod."
+        );
+        State::waiting(Reason::PodConfigError, text)
+    }
+
+    fn finish(mut self, state: &State) -> Plan<EvalGateStatus> {
+        let generation = self.gate.metadata.generation.unwrap_or(0);
+        let status = &mut self.plan.status;
+        status.observed_generation = generation;
+        status.conditions = condition::derive(&status.conditions, state, &[], generation, self.observed.now);
+        self.plan
+    }
+}
+
+/// What a gate that is not usable means.
+const WAIT: &str = "Releases that name this gate wait; what serves is untouched.";
+
+fn source<'a>(retrieval: &Retrieval<'a>) -> (&'static str, &'a str, &'static str) {
+    let from = &retrieval.dataset.from;
+    match (&from.config_map, &from.volume) {
+        (Some(map), _) => ("ConfigMap", &map.name, "configMap.name"),
+        (None, Some(volume)) => ("PersistentVolumeClaim", &volume.claim_name, "volume.claimName"),
+        (None, None) => ("Source", "", "configMap"),
+    }
+}
+
+/// Since when a release has a candidate for which this gate has measured nothing yet.
+fn candidate_since(release: &RagRelease, gate: &str) -> Option<Timestamp> {
+    let status = release.status.as_ref()?;
+    let candidate = status.candidate.as_ref()?;
+    let before_traffic = match candidate.stage {
+        Stage::Preparing | Stage::Verifying => true,
+        Stage::Stepping | Stage::RollingBack => false,
+    };
+    let frozen = status.plan.iter().flat_map(|plan| &plan.gates).any(|g| g.name == gate && g.dataset_digest.is_some());
+    let run = status.gates.iter().any(|g| g.name == gate && g.revision == candidate.revision && g.verdict.is_some());
+    if before_traffic && !frozen && !run { parse_time(&candidate.since) } else { None }
+}
+
+#[cfg(test)]
+mod tests;

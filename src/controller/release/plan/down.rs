@@ -1,0 +1,219 @@
+//! The way down: why a candidate must go, how its weight is taken away, and the watch after a promotion.
+//!
+//! Invariants: nothing but the release, its route and the signals is needed; nothing stands before the weight;
+//! a withdrawn candidate leaves only when the gateway took the weight away; only what failed by itself is
+//! remembered as failed; traffic never goes to what is known to have no ready pod.
+
+use std::time::Duration;
+
+use super::machine::{duration_of, remember};
+use super::target::Target;
+use super::{Draft, MOVING};
+use crate::api::Reason;
+use crate::api::release::{
+    CandidateStatus, FailedRevision, Failure, HistoryEntry, RevisionStatus, RollbackCause, Stage,
+};
+use crate::controller::condition::{State, parse_time};
+use crate::controller::event::Note;
+use crate::controller::plan::Rollback;
+use crate::controller::release::traffic::Acceptance;
+use crate::controller::spec::words;
+
+/// Most characters of a failure's message in status.
+const MESSAGE: usize = 1_200;
+
+impl Draft<'_> {
+    /// Why the candidate must go, if it must.
+    pub(super) fn must_go(&self, candidate: &CandidateStatus, target: &Target) -> Option<Failure> {
+        let revision = &candidate.revision;
+        let failure = |reason: Reason, message: String| Failure { reason: reason.as_str().to_owned(), message };
+        if candidate.weight > 0 {
+            let found = self
+                .unavailable(revision)
+                .or_else(|| self.unreachable(revision))
+                .or_else(|| self.outage(revision))
+                .or_else(|| self.breached(revision));
+            if found.is_some() {
+                return found;
+            }
+        }
+        if self.commands.abort {
+            return Some(failure(Reason::Aborted, format!("Revision {revision} was withdrawn by ragops.dev/abort.")));
+        }
+        if let Target::Revision(wanted) = target {
+            if wanted.revision != *revision {
+                let text = format!("Revision {revision} was superseded: the spec now asks for {}.", wanted.revision);
+                return Some(failure(Reason::Superseded, text));
+            }
+        }
+        let plan = self.plan.status.plan.as_ref()?;
+        let hold = self.frozen_step(candidate).map_or(Duration::ZERO, |s| duration_of(&s.hold));
+        let deadline = duration_of(&plan.progress_deadline);
+        let stood = self.since(Some(&candidate.progressed_at));
+        if !self.paused() && stood > deadline.saturating_add(hold) {
+            let text = format!(
+                "Revision {revision} made no progress for {} (progressDeadline) in stage {:?}.",
+                words(deadline),
+                candidate.stage
+            );
+            return Some(failure(Reason::ProgressDeadlineExceeded, text));
+        }
+        None
+    }
+
+    /// A candidate with weight and without a ready pod is an outage.
+    fn unavailable(&self, revision: &str) -> Option<Failure> {
+        if !self.rolls_back_on(RollbackCause::Unavailable) || self.ready_pods(revision)? > 0 {
+            return None;
+        }
+        let message = format!("Revision {revision} has no ready pod.");
+        Some(Failure { reason: Reason::Unavailable.as_str().to_owned(), message })
+    }
+
+    /// A candidate with weight whose Service is gone: the gateway has nothing to send its share to.
+    fn unreachable(&self, revision: &str) -> Option<Failure> {
+        if !self.rolls_back_on(RollbackCause::Unavailable) || self.has_service(revision)? {
+            return None;
+        }
+        let message = format!("The Service of revision {revision} was deleted.");
+        Some(Failure { reason: Reason::Unavailable.as_str().to_owned(), message })
+    }
+
+    /// It should go, but nothing else answers.
+    pub(super) fn stays_up(&self, candidate: &CandidateStatus, failure: &Failure) -> State {
+        let text = format!(
+            "Revision {} is to be withdrawn ({}), but stable has no ready pod: traffic stays where it is until there is \
+             one. {}",
+            candidate.revision, failure.reason, failure.message
+        );
+        State::waiting(Reason::StableUnavailable, self.beside(&text))
+    }
+
+    /// Takes the candidate's weight away; without a weight it goes at once.
+    pub(super) fn withdraw(&mut self, candidate: &CandidateStatus, failure: Failure) -> State {
+        let message = failure.message.chars().take(MESSAGE).collect();
+        let failure = Failure { message, ..failure };
+        // The live route decides, not what was decided about it.
+        if candidate.weight == 0 && self.live_weight(&candidate.revision).unwrap_or(0) == 0 {
+            return self.leave(candidate, &failure);
+        }
+        self.plan.rollback = self.measured(&failure);
+        if let Some(c) = self.plan.status.candidate.as_mut() {
+            c.stage = Stage::RollingBack;
+            c.weight = 0;
+            c.step_started_at = None;
+            c.failure = Some(failure.clone());
+        }
+        if let Some(stable) = self.plan.status.stable.as_mut() {
+            stable.weight = 100;
+        }
+        self.unconverged();
+        self.rolling_back_state(&candidate.revision, &failure)
+    }
+
+    /// A rollback is measured and counted; what its owner asked for is none.
+    fn measured(&self, failure: &Failure) -> Option<Rollback> {
+        let reason = Reason::ALL.iter().find(|r| r.as_str() == failure.reason).copied()?;
+        match reason {
+            Reason::Superseded | Reason::Aborted => None,
+            Reason::SloBreached => Some(Rollback { reason, since: self.seen.readings.scraped }),
+            _ => Some(Rollback { reason, since: None }),
+        }
+    }
+
+    pub(super) fn rolling_back(&mut self, candidate: &CandidateStatus) -> State {
+        let failure = candidate.failure.clone().unwrap_or_else(|| Failure {
+            reason: Reason::Superseded.as_str().to_owned(),
+            message: format!("Revision {} was withdrawn.", candidate.revision),
+        });
+        match self.acceptance() {
+            Acceptance::Accepted => self.leave(candidate, &failure),
+            Acceptance::Pending | Acceptance::Refused(_) => self.rolling_back_state(&candidate.revision, &failure),
+        }
+    }
+
+    /// The candidate leaves the status; its pods follow.
+    fn leave(&mut self, candidate: &CandidateStatus, failure: &Failure) -> State {
+        self.cancel_runs();
+        let now = self.now_text();
+        let superseded = failure.reason == Reason::Superseded.as_str();
+        let outcome = if superseded {
+            "Superseded"
+        } else if failure.reason == Reason::Aborted.as_str() {
+            "Aborted"
+        } else {
+            "RolledBack"
+        };
+        let status = &mut self.plan.status;
+        status.candidate = None;
+        remember(
+            &mut status.history,
+            HistoryEntry {
+                revision: candidate.revision.clone(),
+                version: candidate.version.clone(),
+                outcome: outcome.to_owned(),
+                message: failure.message.chars().take(300).collect(),
+                at: now.clone(),
+            },
+        );
+        if superseded {
+            self.plan.events.push(Note::normal(Reason::Superseded, failure.message.clone()));
+            self.plan.look_again(Duration::ZERO);
+            return State::waiting(Reason::Superseded, self.beside(&failure.message));
+        }
+        let failed = FailedRevision {
+            revision: candidate.revision.clone(),
+            reason: failure.reason.clone(),
+            message: failure.message.clone(),
+            at: now,
+        };
+        status.failed_revisions.retain(|f| f.revision != failed.revision);
+        remember(&mut status.failed_revisions, failed.clone());
+        self.failed_before(&failed)
+    }
+
+    /// The watch after a promotion: a breach brings the previous revision back, the window's end lets it go.
+    pub(super) fn watching(&mut self) -> Option<State> {
+        let previous = self.plan.status.previous.clone()?;
+        let stable = self.plan.status.stable.clone()?;
+        let ends = parse_time(&previous.retained_until)?;
+        if ends <= self.now() {
+            self.plan.status.previous = None;
+            return None;
+        }
+        self.plan.look_again(super::elapsed(self.now(), ends).max(Duration::from_secs(1)));
+        // Going back to what has no ready pod would end the service instead of mending it.
+        if self.ready_pods(&previous.revision).is_some_and(|n| n == 0) {
+            return None;
+        }
+        let failure = self.unavailable(&stable.revision).or_else(|| self.breached(&stable.revision))?;
+        let now = self.now_text();
+        let status = &mut self.plan.status;
+        status.stable = Some(RevisionStatus {
+            revision: previous.revision,
+            version: previous.version,
+            weight: 100,
+            image: previous.image,
+            since: now.clone(),
+        });
+        status.previous = None;
+        let back = CandidateStatus {
+            revision: stable.revision,
+            version: stable.version,
+            weight: 100,
+            image: stable.image,
+            since: now.clone(),
+            stage: Stage::Stepping,
+            step: 0,
+            step_text: "0/0".to_owned(),
+            step_started_at: None,
+            step_requests: 0,
+            progressed_at: now,
+            paused_at: None,
+            failure: None,
+        };
+        status.candidate = Some(back.clone());
+        self.plan.look_again(MOVING);
+        Some(self.withdraw(&back, failure))
+    }
+}

@@ -1,0 +1,66 @@
+//! Counts and sums in the status: what a restart of the operator goes on from.
+//!
+//! Invariant: written with every decision, and otherwise at most once a minute (five while settled).
+
+use std::time::Duration;
+
+use super::{Draft, online, watch};
+use crate::api::release::{CandidateStatus, Counted};
+use crate::evaluation::sequence::{Agreement, agrees};
+
+/// Sums are written at most this often while nothing else changes.
+const SAMPLE_MOVING: Duration = Duration::from_secs(60);
+const SAMPLE_SETTLED: Duration = Duration::from_secs(300);
+
+impl Draft<'_> {
+    /// Requests of both arms since the gateway took the weight.
+    pub(super) fn counted(&self, candidate: &CandidateStatus) -> Counted {
+        let readings = &self.seen.readings;
+        if watch::step_key(&self.plan.status).as_deref() != Some(readings.step_key.as_str()) {
+            let persisted = self.plan.status.traffic.as_ref().and_then(|t| t.counted.clone());
+            return persisted.unwrap_or_else(|| Counted { stable: 0, candidate: 0, agrees: "Unknown".to_owned() });
+        }
+        let (c, s) = (readings.step_candidate.answers, readings.step_stable.answers);
+        let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let agreement = agrees(c, s, u8::try_from(candidate.weight).unwrap_or(100));
+        let agrees = match agreement {
+            Agreement::True => "True",
+            Agreement::False => "False",
+            Agreement::Unknown => "Unknown",
+        };
+        Counted { stable: signed(s), candidate: signed(c), agrees: agrees.to_owned() }
+    }
+
+    /// Sums and counts go into the status with every decision, and now and then by themselves.
+    pub(super) fn sample(&mut self) {
+        let judged = match (&self.plan.status.candidate, &self.plan.status.stable) {
+            (Some(candidate), _) if candidate.weight > 0 => Some(candidate.revision.clone()),
+            (None, Some(stable)) if self.plan.status.previous.is_some() => Some(stable.revision.clone()),
+            (Some(_) | None, _) => None,
+        };
+        let Some(revision) = judged else { return };
+        let decided = self.plan.status != self.old;
+        let sampled = self.old.traffic.as_ref().and_then(|t| t.sampled_at.as_deref()).map(|at| self.since(Some(at)));
+        let every = if self.plan.status.candidate.is_some() { SAMPLE_MOVING } else { SAMPLE_SETTLED };
+        if !decided && sampled.is_some_and(|age| age < every) {
+            return;
+        }
+        let outcomes = online::outcomes(&self.plan.status, &self.seen.readings, &revision);
+        let sums = online::to_status(&outcomes, &revision);
+        let candidate = self.plan.status.candidate.clone();
+        let counted = candidate.as_ref().filter(|_| self.converged()).map(|c| self.counted(c));
+        let before = self.plan.status.traffic.as_ref().and_then(|t| t.counted.clone());
+        if sums == self.plan.status.online && counted == before {
+            return;
+        }
+        let now = self.now_text();
+        self.plan.status.online = sums;
+        if let (Some(c), Some(counted)) = (self.plan.status.candidate.as_mut(), &counted) {
+            c.step_requests = counted.candidate;
+        }
+        if let Some(traffic) = self.plan.status.traffic.as_mut() {
+            traffic.counted = counted;
+            traffic.sampled_at = Some(now);
+        }
+    }
+}

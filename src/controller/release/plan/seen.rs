@@ -1,0 +1,87 @@
+//! What the world shows of a revision. What is not known is never taken for good news.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::ResourceExt;
+
+use super::Draft;
+use crate::api::release::CandidateStatus;
+use crate::api::{Reason, names};
+use crate::controller::condition::{self, State};
+use crate::controller::model;
+use crate::controller::read::Referred;
+use crate::controller::release::observe::is_ready;
+use crate::controller::release::revision::Snapshot;
+use crate::controller::release::traffic::service_name;
+
+impl Draft<'_> {
+    pub(super) fn snapshot(&self, revision: &str) -> Option<Snapshot> {
+        let world = self.world()?;
+        world.snapshots.iter().filter_map(Snapshot::read).find(|s| s.revision == revision)
+    }
+
+    /// Whether every pod of a revision is updated and ready behind its Service. What is not known is not available.
+    pub(super) fn available(&self, revision: &str) -> bool {
+        let name = service_name(&self.release.name_any(), revision);
+        let found = self.world().and_then(|w| w.deployments.iter().find(|d| d.name_any() == name));
+        found.is_some_and(is_available) && self.has_service(revision) == Some(true)
+    }
+
+    /// Ready pods of a revision; `None`: not known.
+    pub(super) fn ready_pods(&self, revision: &str) -> Option<usize> {
+        let world = self.world()?;
+        let of = |p: &&k8s_openapi::api::core::v1::Pod| {
+            p.labels().get(names::LABEL_REVISION).is_some_and(|r| r == revision)
+                && p.metadata.deletion_timestamp.is_none()
+                && is_ready(p)
+        };
+        Some(world.pods.iter().filter(of).count())
+    }
+
+    /// Whether the Service that a route names is there; `None`: not known.
+    pub(super) fn has_service(&self, revision: &str) -> Option<bool> {
+        let name = service_name(&self.release.name_any(), revision);
+        Some(self.world()?.services.iter().any(|s| s.name_any() == name && s.metadata.deletion_timestamp.is_none()))
+    }
+
+    /// Whether stable is known to have no ready pod while the candidate has weight: then taking the weight away
+    /// would end the service instead of mending it.
+    pub(super) fn stable_is_empty(&self, candidate: &CandidateStatus) -> bool {
+        let stable = self.plan.status.stable.as_ref().map(|s| s.revision.clone());
+        candidate.weight > 0 && stable.and_then(|revision| self.ready_pods(&revision)) == Some(0)
+    }
+
+    /// Why a revision has no pods yet: its encoder is not there or has no address.
+    pub(super) fn encoder_missing(&self, revision: &str) -> Option<State> {
+        let snapshot = self.snapshot(revision)?;
+        let name = &snapshot.model;
+        let text = match self.world()?.models.get(name) {
+            Some(Referred::Here(found)) if model::encoder(found).is_some() => return None,
+            Some(Referred::Here(found)) => {
+                let conditions = found.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+                let told = condition::find(conditions, crate::api::ConditionType::Ready);
+                let told = told.map(|c| format!(" It says: {}", c.message)).unwrap_or_default();
+                let text = format!("Revision {revision} waits for an endpoint of EmbeddingModel {name}.{told}");
+                return Some(State::waiting(Reason::Preparing, self.beside(&text)));
+            }
+            Some(Referred::Unreadable(why)) => format!("EmbeddingModel {name} cannot be read: {why}."),
+            Some(Referred::Absent) | None => {
+                format!("EmbeddingModel {name}, which encodes the queries of revision {revision}, does not exist.")
+            }
+        };
+        Some(State::waiting(Reason::RefNotFound, self.beside(&text)))
+    }
+
+    pub(super) fn pods_stuck(&self, revision: &str) -> Option<(Reason, String)> {
+        let pods = self.world()?.pods.iter();
+        pods.filter(|p| p.labels().get(names::LABEL_REVISION).is_some_and(|r| r == revision))
+            .find_map(crate::controller::attempt::why_stuck)
+    }
+}
+
+fn is_available(deployment: &Deployment) -> bool {
+    let wanted = deployment.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1);
+    let observed = deployment.status.as_ref();
+    let current = observed.and_then(|s| s.observed_generation) >= deployment.metadata.generation;
+    let enough = |n: Option<i32>| n.unwrap_or(0) >= wanted;
+    current && observed.is_some_and(|s| enough(s.available_replicas) && enough(s.updated_replicas))
+}
