@@ -142,5 +142,5 @@ fn milliseconds(threshold: &str) -> Option<u32> {
 
 /// A bound as users write it: `250ms`, `1s`.
 fn bound(ms: u32) -> String {
-    if ms % 1000 == 0 { format!("{}s", ms / 1000) } else { format!("{ms}ms") }
+    if ms.is_multiple_of(1000) { format!("{}s", ms / 1000) } else { format!("{ms}ms") }
 }

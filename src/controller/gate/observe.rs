@@ -26,7 +26,7 @@ pub struct Observed {
     pub check: Attempt,
     /// Our other Jobs.
     pub others: Vec<Job>,
-    /// The releases of the namespace that name the gate, now or in the runs that they list.
+    /// The releases of the namespace that name the gate, now, in the runs that they list or in a frozen plan.
     pub releases: Vec<RagRelease>,
 }
 
@@ -65,5 +65,7 @@ async fn there(ctx: &Context, namespace: &str, from: &DataFrom) -> Result<bool, 
 fn concerns(release: &RagRelease, gate: &EvalGate) -> bool {
     let name = gate.name_any();
     let listed = release.status.iter().flat_map(|status| &status.gates).any(|run| run.name == name);
-    listed || super::used_by(gate, release)
+    let plans = release.status.iter().filter_map(|status| status.plan.as_ref());
+    let frozen = plans.flat_map(|plan| &plan.gates).any(|frozen| frozen.name == name);
+    listed || frozen || super::used_by(gate, release)
 }

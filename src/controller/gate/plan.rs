@@ -317,9 +317,13 @@ fn candidate_since(release: &RagRelease, gate: &str) -> Option<Timestamp> {
         Stage::Preparing | Stage::Verifying => true,
         Stage::Stepping | Stage::RollingBack => false,
     };
-    let frozen = status.plan.iter().flat_map(|plan| &plan.gates).any(|g| g.name == gate && g.dataset_digest.is_some());
+    // What was frozen for this candidate counts; before that, what the spec names.
+    let waits = match status.plan.as_ref().filter(|plan| plan.revision == candidate.revision) {
+        Some(plan) => plan.gates.iter().any(|g| g.name == gate && g.dataset_digest.is_none()),
+        None => release.spec.rollout.gates.iter().any(|g| g.name == gate),
+    };
     let run = status.gates.iter().any(|g| g.name == gate && g.revision == candidate.revision && g.verdict.is_some());
-    if before_traffic && !frozen && !run { parse_time(&candidate.since) } else { None }
+    if before_traffic && waits && !run { parse_time(&candidate.since) } else { None }
 }
 
 #[cfg(test)]

@@ -124,12 +124,19 @@ async fn config_maps(ctx: &Context, namespace: &str, endpoints: &[&Endpoint]) ->
     Ok(found)
 }
 
-/// Who names the model: indexes, and releases that run a version which it built.
 async fn users(ctx: &Context, namespace: &str, name: &str) -> Result<Vec<String>, Error> {
     let indexes = read::guarded::<VectorIndex>(ctx, namespace).await?;
     let releases = read::guarded::<RagRelease>(ctx, namespace).await?;
-    let mut found: Vec<String> =
-        unreadable("VectorIndex", &indexes).chain(unreadable("RagRelease", &releases)).collect();
+    Ok(who_uses(name, &indexes, &releases))
+}
+
+/// Who names the model: indexes, and releases that run a version which it built.
+fn who_uses(
+    name: &str,
+    indexes: &[DeserializeGuard<VectorIndex>],
+    releases: &[DeserializeGuard<RagRelease>],
+) -> Vec<String> {
+    let mut found: Vec<String> = unreadable("VectorIndex", indexes).chain(unreadable("RagRelease", releases)).collect();
     let readable: Vec<&VectorIndex> = indexes.iter().filter_map(|g| g.0.as_ref().ok()).collect();
     let naming = readable.iter().filter(|index| index.spec.embedding_model_ref.name == name);
     found.extend(naming.map(|index| format!("VectorIndex {}", index.name_any())));
@@ -144,7 +151,7 @@ async fn users(ctx: &Context, namespace: &str, name: &str) -> Result<Vec<String>
         let used = versions_in_use(release).into_iter().find(|version| built.contains(*version));
         found.extend(used.map(|version| format!("RagRelease {} ({version})", release.name_any())));
     }
-    Ok(found)
+    found
 }
 
 /// Index versions that a release runs or may go back to, such as `handbook/v3`.
@@ -185,4 +192,53 @@ async fn callers(ctx: &Context, namespace: &str, url: &str) -> Result<Vec<String
         .filter(|job| !has_ended(job) && told(job.spec.as_ref().map(|s| &s.template)))
         .map(|job| format!("Job {}", job.name_any()));
     Ok(serving.chain(running).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn guards<K: Resource + serde::de::DeserializeOwned>(objects: &[Value]) -> Vec<DeserializeGuard<K>> {
+        objects.iter().map(|object| serde_json::from_value(object.clone()).unwrap()).collect()
+    }
+
+    fn index(name: &str, model: &str, built_by: &str) -> Value {
+        json!({"apiVersion": "ragops.dev/v1alpha1", "kind": "VectorIndex", "metadata": {"name": name}, "spec": {
+            "embeddingModelRef": {"name": model}, "sources": [], "store": {"embedded": {"claimName": "c"}}},
+            "status": {"versions": [{"name": "v1", "state": "Ready", "cause": "Spec", "physical": "p", "fingerprint": "f",
+                "model": built_by, "createdAt": "2026-01-01T00:00:00Z"}]}})
+    }
+
+    fn release(role: &str, version: &str) -> Value {
+        let revision = json!({"revision": "0123456789", "version": version, "weight": 100, "image": "i",
+            "since": "2026-01-01T00:00:00Z", "retainedUntil": "2026-01-01T00:00:00Z", "stage": "Preparing", "step": 0,
+            "stepText": "0/1", "progressedAt": "2026-01-01T00:00:00Z"});
+        json!({"apiVersion": "ragops.dev/v1alpha1", "kind": "RagRelease", "metadata": {"name": "r"}, "spec": {
+            "indexRef": {"name": "i"}, "traffic": {"gateway": {"parentRefs": [{"name": "g"}]}}}, "status": {role: revision}})
+    }
+
+    #[test]
+    fn an_index_that_names_the_model_uses_it() {
+        let indexes = guards(&[index("a", "m", "m"), index("b", "other", "other")]);
+        assert_eq!(who_uses("m", &indexes, &[]), ["VectorIndex a"]);
+        assert_eq!(who_uses("nobody", &indexes, &[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_release_that_runs_or_may_go_back_to_its_version_uses_it() {
+        let indexes = guards(&[index("i", "new", "m")]);
+        for role in ["stable", "candidate", "previous"] {
+            assert_eq!(who_uses("m", &indexes, &guards(&[release(role, "i/v1")])), ["RagRelease r (i/v1)"], "{role}");
+            assert_eq!(who_uses("m", &indexes, &guards(&[release(role, "i/v2")])), Vec::<String>::new(), "{role}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_may_use_it() {
+        let broken =
+            json!({"apiVersion": "ragops.dev/v1alpha1", "kind": "VectorIndex", "metadata": {"name": "x"}, "spec": 7});
+        assert_eq!(who_uses("m", &guards(&[broken]), &[]), ["VectorIndex x (cannot be read)"]);
+    }
 }

@@ -538,7 +538,10 @@ fn a_candidate_that_has_its_data_or_its_verdict_wants_no_check() {
     measured["status"]["gates"] = json!([run("j", "Pass", since)]);
     let mut nobody = release("Verifying", since);
     nobody["status"].as_object_mut().unwrap().remove("candidate");
-    for release in [frozen, measured, nobody] {
+    let mut unnamed = release("Preparing", since);
+    unnamed["spec"]["rollout"]["gates"] = json!([]);
+    unnamed["status"]["gates"] = json!([{"name": "good", "revision": "old", "attempt": 0}]);
+    for release in [frozen, measured, nobody, unnamed] {
         let mut w = checked();
         w.now = since;
         w.releases(&[release]);

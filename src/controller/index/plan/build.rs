@@ -5,93 +5,20 @@
 //! that failed is not tried again, a new one needs new inputs.
 
 use kube::ResourceExt;
-use serde::Serialize;
 
+use super::inputs::{self, Wanted};
 use super::spec::{LISTED, Spec};
 use super::{Draft, WAIT, WATCH_JOB, tell};
 use crate::api::index::{BuildStatus, IndexVersion, VersionCause, VersionState};
-use crate::api::release::HandledCommand;
-use crate::api::{EmbeddingModel, Reason, VectorIndex, names};
+use crate::api::{EmbeddingModel, Reason};
 use crate::controller::attempt::Outcome;
 use crate::controller::condition::State;
 use crate::controller::index::newest_ready;
 use crate::controller::index::render::{self, Coder};
 use crate::controller::model;
 use crate::controller::read::Referred;
-use crate::worker::job::{Encoder, digest};
+use crate::worker::job::Encoder;
 use crate::worker::receipt::{Body, BuildReport, ErrorReport, VerifyReport};
-
-const REBUILD: &str = "rebuild";
-/// Commands that status lists.
-const COMMANDS: usize = 20;
-
-/// What the newest version is to be made from.
-struct Wanted {
-    digest: String,
-    fingerprint: String,
-    cause: VersionCause,
-    /// A rebuild that was not carried out yet.
-    token: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Inputs<'a> {
-    sources: &'a [crate::api::index::Source],
-    chunking: &'a crate::api::index::Chunking,
-    keyword: bool,
-    claim: &'a str,
-    data_quality: &'a crate::api::index::DataQuality,
-    fingerprint: &'a str,
-    token: Option<&'a str>,
-}
-
-impl Wanted {
-    /// `None` while the encoder's fingerprint is not known.
-    fn of(draft: &Draft<'_>, spec: &Spec<'_>) -> Option<Self> {
-        let Referred::Here(model) = &draft.seen.model else { return None };
-        let fingerprint = model.status.as_ref()?.fingerprint.clone()?;
-        let inputs = |token| Inputs {
-            sources: spec.sources,
-            chunking: spec.chunking,
-            keyword: spec.keyword,
-            claim: spec.claim,
-            data_quality: spec.data_quality,
-            fingerprint: &fingerprint,
-            token,
-        };
-        let handled = || draft.status.commands.iter().rev().filter(|c| c.command == REBUILD).map(|c| c.value.as_str());
-        let last = digest(&inputs(handled().next()));
-        let token = rebuild(draft.index).filter(|token| !handled().any(|v| v == token));
-        let only_token = token.is_some() && draft.status.built_for.as_deref() == Some(&last);
-        let digest = token.as_deref().map_or(last, |token| digest(&inputs(Some(token))));
-        let cause = if only_token { VersionCause::Rebuild } else { VersionCause::Spec };
-        Some(Self { digest, fingerprint, cause, token })
-    }
-}
-
-/// The value of the rebuild command, as long as status can keep it.
-fn rebuild(index: &VectorIndex) -> Option<String> {
-    let token: String = index.annotations().get(names::COMMAND_REBUILD)?.chars().take(256).collect();
-    (!token.is_empty()).then_some(token)
-}
-
-/// The field manager that last wrote the rebuild command.
-fn rebuild_manager(index: &VectorIndex) -> String {
-    let field = format!("f:{}", names::COMMAND_REBUILD);
-    let writes = |entry: &&k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry| {
-        let annotations = entry.fields_v1.as_ref().and_then(|f| f.0.pointer("/f:metadata/f:annotations"));
-        annotations.and_then(|a| a.as_object()).is_some_and(|a| a.contains_key(&field))
-    };
-    index
-        .metadata
-        .managed_fields
-        .iter()
-        .flatten()
-        .filter(writes)
-        .max_by_key(|entry| entry.time.as_ref().map(|t| t.0))
-        .and_then(|entry| entry.manager.as_ref())
-        .map_or_else(|| "unknown".to_owned(), |manager| manager.chars().take(128).collect())
-}
 
 /// Brings the build one step further, or begins one.
 pub(super) fn advance(draft: &mut Draft<'_>, spec: &Spec<'_>) -> State {
@@ -167,22 +94,14 @@ fn begin(draft: &mut Draft<'_>, spec: &Spec<'_>, wanted: &Wanted) -> State {
         draft.look_again(WAIT);
         return tell::too_many(&draft.status);
     }
-    let number = draft.status.last_number.saturating_add(1);
+    let number = last_number(draft).saturating_add(1);
     let name = format!("v{number}");
     let now = draft.now();
     draft.status.last_number = number;
     draft.status.built_for = Some(wanted.digest.clone());
     draft.status.build = Some(BuildStatus { version: name.clone(), progress: None });
     if let Some(token) = &wanted.token {
-        draft.status.commands.push(HandledCommand {
-            command: REBUILD.to_owned(),
-            value: token.clone(),
-            manager: rebuild_manager(draft.index),
-            outcome: format!("began {name}"),
-            at: now.clone(),
-        });
-        let over = draft.status.commands.len().saturating_sub(COMMANDS);
-        draft.status.commands.drain(..over);
+        inputs::record(draft, token, &name);
     }
     let begun = IndexVersion {
         name,
@@ -211,6 +130,12 @@ fn begin(draft: &mut Draft<'_>, spec: &Spec<'_>, wanted: &Wanted) -> State {
     let state = tell::building(&draft.status, &begun);
     draft.status.versions.push(begun);
     state
+}
+
+/// The highest number that was given out. Releases remember it too, should status be lost.
+fn last_number(draft: &Draft<'_>) -> i64 {
+    let named = draft.seen.uses.iter().filter_map(|u| u.version.strip_prefix('v')?.parse().ok());
+    named.fold(draft.status.last_number, i64::max)
 }
 
 fn building(draft: &mut Draft<'_>, spec: &Spec<'_>, place: usize) -> State {
@@ -396,6 +321,10 @@ pub(super) fn end(draft: &mut Draft<'_>, place: usize, reason: Reason, text: &st
     if let Some(now) = draft.status.versions.get_mut(place) {
         now.state = VersionState::Failed;
         now.reason = Some(tell::failed_reason(reason, text));
+        if reason == Reason::NotOwned {
+            // What stands in its place is not this version's to delete.
+            now.size_bytes = Some(0);
+        }
     }
 }
 

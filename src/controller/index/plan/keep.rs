@@ -206,7 +206,7 @@ fn goes(draft: &mut Draft<'_>) -> BTreeMap<String, Vec<String>> {
         .iter()
         .filter(|v| leaves_data(v))
         .filter(|v| !draft.seen.gone_claims.contains(&v.claim))
-        .filter(|v| !draft.seen.uses.iter().any(|u| u.version == v.name && v.ready_at.is_some()))
+        .filter(|v| !draft.seen.uses.iter().any(|u| u.version == v.name))
         .filter(|v| {
             // Retiring counts from the next pass on.
             v.state != VersionState::Retiring

@@ -1,12 +1,13 @@
 //! What happens next with an index: pure, total, decided anew in every pass from spec, world and old status.
 //!
-//! Why in parts: [`build`] begins versions and brings them to Ready or Failed, [`keep`] decides which
+//! Why in parts: [`inputs`] says what is wanted, [`build`] begins versions and brings them to Ready or Failed, [`keep`] decides which
 //! directories go, [`leave`] ends with the object, [`tell`] says it all in words.
 //!
 //! Invariants: what a Job did is read from the Job, never remembered; a number is given out once; a Job that
 //! nothing waits for is deleted, a finished one expires only after its result is in status.
 
 mod build;
+mod inputs;
 mod keep;
 mod leave;
 mod spec;

@@ -103,8 +103,8 @@ impl Pass<'_> {
 /// Writes what differs.
 fn keep(server: &render::Server<'_>, live: &Live, actions: &mut Vec<Action>) {
     let children = [
-        (ChildKind::Deployment, body(&server.deployment()), live.deployment.as_ref().map(|d| body(d))),
-        (ChildKind::Service, body(&server.service()), live.service.as_ref().map(|s| body(s))),
+        (ChildKind::Deployment, body(&server.deployment()), live.deployment.as_ref().map(body)),
+        (ChildKind::Service, body(&server.service()), live.service.as_ref().map(body)),
     ];
     for (kind, wanted, live) in children {
         if !live.is_some_and(|live| covers(&live, &wanted)) {
