@@ -230,3 +230,137 @@ async fn foreign(ctx: &Context, namespace: &str, index: &VectorIndex, own: &[Job
     }
     Ok(foreign)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use axum::Router;
+    use axum::extract::State;
+    use axum::http::{StatusCode, Uri};
+    use axum::response::{IntoResponse, Json, Response};
+    use kube::{Client, Config as ClientConfig};
+    use serde_json::{Value, json};
+
+    use super::super::render;
+    use super::*;
+    use crate::controller::config::{PullPolicy, Scope};
+    use crate::controller::context::{Events, Failures};
+    use crate::controller::metrics::Metrics;
+    use crate::controller::signals::Signals;
+
+    const UID: &str = "0a1b2c3d-1";
+
+    /// An API server that knows these objects by path, and lists what a path leads to.
+    async fn api(objects: BTreeMap<String, Value>) -> Context {
+        async fn answer(State(objects): State<Arc<BTreeMap<String, Value>>>, uri: Uri) -> Response {
+            match objects.get(uri.path()) {
+                Some(object) => Json(object.clone()).into_response(),
+                None => {
+                    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404,
+                        "reason": "NotFound", "message": format!("{} not found", uri.path())});
+                    (StatusCode::NOT_FOUND, Json(status)).into_response()
+                }
+            }
+        }
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = Router::new().fallback(answer).with_state(Arc::new(objects));
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let client = Client::try_from(ClientConfig::new(format!("http://{address}").parse().unwrap())).unwrap();
+        Context {
+            events: Events::start(client.clone()),
+            signals: Signals::new(tokio::sync::mpsc::channel(1).0),
+            client,
+            config: Config {
+                image: "rag:1".to_owned(),
+                image_pull_policy: PullPolicy::Never,
+                scope: Scope::Cluster,
+                resources: None,
+            },
+            metrics: Metrics::default(),
+            failures: Failures::default(),
+        }
+    }
+
+    fn index() -> Value {
+        let map = |name: &str, keys: Value| json!({"name": name, "from": {"configMap": {"name": name, "keys": keys}}});
+        json!({
+            "apiVersion": "ragops.dev/v1alpha1", "kind": "VectorIndex",
+            "metadata": {"name": "handbook", "namespace": "team", "uid": UID},
+            "spec": {
+                "embeddingModelRef": {"name": "wordllama"},
+                "sources": [map("pages", json!(["a.md", "b.md"])), map("absent", json!([])),
+                    {"name": "files", "from": {"volume": {"claimName": "files"}}}],
+                "store": {"embedded": {"claimName": "indexes"}}
+            },
+            "status": {"lastNumber": 2, "build": {"version": "v2"}, "versions": [
+                {"name": "v1", "state": "Ready", "cause": "Spec", "physical": "p1", "claim": "old", "fingerprint": "f",
+                 "model": "wordllama", "createdAt": "2026-01-01T00:00:00Z"},
+                {"name": "v2", "state": "Building", "cause": "Spec", "physical": "p2", "claim": "indexes",
+                 "fingerprint": "f", "model": "wordllama", "createdAt": "2026-01-01T00:00:00Z"}]}
+        })
+    }
+
+    fn list(kind: &str, items: Value) -> Value {
+        json!({"kind": format!("{kind}List"), "apiVersion": "v1", "metadata": {}, "items": items})
+    }
+
+    fn world(index: &Value) -> BTreeMap<String, Value> {
+        let ours = "/apis/ragops.dev/v1alpha1/namespaces/team";
+        let release = |name: &str, spec: Value| {
+            json!({"apiVersion": "ragops.dev/v1alpha1", "kind": "RagRelease",
+                "metadata": {"name": name, "namespace": "team"}, "spec": spec})
+        };
+        let traffic = json!({"gateway": {"parentRefs": [{"name": "public"}]}});
+        let pinned = release("shop", json!({"indexRef": {"name": "handbook"}, "version": "v1", "traffic": traffic}));
+        let odd = release("odd", json!({"indexRef": "handbook"}));
+        let claim = |modes: Value| json!({"metadata": {"name": "c"}, "spec": {"accessModes": modes}});
+        let mut leaving = claim(json!(["ReadWriteMany"]));
+        leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        let foreign = render::job_name(&serde_json::from_value(index.clone()).unwrap(), render::BUILD, "v2");
+        let job = json!({"metadata": {"name": foreign, "namespace": "team"}});
+        let core = "/api/v1/namespaces/team";
+        BTreeMap::from([
+            (format!("{ours}/vectorindexes/handbook"), index.clone()),
+            (format!("{ours}/ragreleases"), list("RagRelease", json!([pinned, odd]))),
+            ("/apis/batch/v1/namespaces/team/jobs".to_owned(), list("Job", json!([]))),
+            (format!("/apis/batch/v1/namespaces/team/jobs/{foreign}"), job),
+            (format!("{core}/pods"), list("Pod", json!([]))),
+            (format!("{core}/configmaps/pages"), json!({"metadata": {"name": "pages"}, "data": {"a.md": "x"}})),
+            (format!("{core}/persistentvolumeclaims/indexes"), claim(json!(["ReadWriteOnce"]))),
+            (format!("{core}/persistentvolumeclaims/old"), leaving),
+        ])
+    }
+
+    #[tokio::test]
+    async fn absence_is_data_and_nobody_is_overlooked() {
+        let index = index();
+        let ctx = api(world(&index)).await;
+        let cached: VectorIndex = serde_json::from_value(index).unwrap();
+        let (live, seen) = observe(&ctx, &Arc::new(cached.clone())).await.unwrap().unwrap();
+        assert_eq!(live.status, cached.status);
+        assert!(matches!(seen.model, Referred::Absent));
+        assert_eq!(
+            seen.missing,
+            [
+                "ConfigMap `absent` (named by source `absent`)",
+                "PersistentVolumeClaim `files` (named by source `files`)",
+                "key `b.md` of ConfigMap `pages` (named by source `pages`)",
+            ]
+        );
+        let gone: Vec<&str> = seen.gone_claims.iter().map(String::as_str).collect();
+        assert_eq!((gone, seen.one_node), (vec!["files", "old"], vec!["indexes".to_owned()]));
+        assert_eq!(seen.unreadable, ["odd"]);
+        let named = Use { release: "shop".to_owned(), role: "spec.version", version: "v1".to_owned() };
+        assert_eq!(seen.uses, [named]);
+        assert_eq!(seen.foreign.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_index_that_is_gone_is_no_error() {
+        let ctx = api(BTreeMap::new()).await;
+        let cached: VectorIndex = serde_json::from_value(index()).unwrap();
+        assert!(observe(&ctx, &Arc::new(cached)).await.unwrap().is_none());
+    }
+}
