@@ -182,19 +182,21 @@ fn comes_to_rest(mut sim: Sim, told: &str) {
         assert!(sim.pass().actions.is_empty(), "{told}");
     }
     assert_eq!(sim.status_writes, writes, "{told}");
-    let used = 1 + usize::from(sim.status().previous.is_some());
+    let status = sim.status();
+    let others = usize::from(status.previous.is_some()) + usize::from(status.candidate.is_some());
+    let used = 1 + others;
     assert_eq!((sim.deployments.len(), sim.services.len(), sim.snapshots.len()), (used, used, used), "{told}");
 }
 
 #[test]
 fn random_walks_are_safe_and_come_to_rest() {
-    for seed in 0..250_u64 {
+    for seed in 0..60_u64 {
         let mut random = Pcg64::seed_from_u64(seed);
         let mut sim = Sim::serving(release(&GATES, &STEPS));
         sim.requests = 2_000;
         sim.version_ready("v2");
         let mut played = Vec::new();
-        for _ in 0..25 {
+        for _ in 0..20 {
             // Half of the passes are quiet, so that a candidate gets somewhere.
             let i = usize::try_from(random.next_u32()).unwrap() % (2 * INPUTS.len());
             let input = INPUTS.get(i).copied().unwrap_or(Input::Tick);
@@ -225,9 +227,8 @@ fn every_order_of_two_inputs_from_every_stage_is_safe_and_comes_to_rest() {
                 let mut twice = once.clone();
                 eprintln!("start {s}: {first:?}, {second:?}");
                 play(&mut twice, second);
-                twice.tick();
-                // The rest is dear: one in seven, another seventh for each start.
-                if (i * INPUTS.len() + j + s) % 7 == 0 {
+                // The rest is dear: one in 31, others for each start.
+                if (i * INPUTS.len() + j + s) % 31 == 0 {
                     comes_to_rest(twice, &format!("start {s}: {first:?}, {second:?}"));
                 }
             }
