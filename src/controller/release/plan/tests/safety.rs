@@ -1,5 +1,7 @@
 //! What must hold in every pass, whatever happened before.
 
+use kube::ResourceExt;
+
 use super::sim::Sim;
 use super::world::RELEASE;
 use crate::api::ConditionType;
