@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, ListParams};
+use kube::api::{Api, ListParams, LogParams};
 use serde_json::Value;
 
 use super::cluster::Cluster;
@@ -50,10 +50,10 @@ pub async fn crds(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the Deployment of the operator is rolled out and ready.
+/// Waits until the Deployment of the operator is rolled out and ready; its own words when it does not come.
 pub async fn ready(cluster: &Cluster) -> Result<()> {
     let api: Api<Deployment> = Api::namespaced(cluster.client.clone(), NAMESPACE);
-    wait(api, OPERATOR, "the operator to be ready", Duration::from_secs(90), |deployment| {
+    let waited = wait(api, OPERATOR, "the operator to be ready", Duration::from_secs(90), |deployment| {
         let Some(deployment) = deployment else { return Ok(Look::NotYet("no Deployment".to_owned())) };
         let status = deployment.status.clone().unwrap_or_default();
         let current = status.observed_generation == deployment.metadata.generation;
@@ -64,7 +64,24 @@ pub async fn ready(cluster: &Cluster) -> Result<()> {
             Look::NotYet(format!("{updated} pod of this version, {ready} ready"))
         })
     })
-    .await
+    .await;
+    match waited {
+        Ok(()) => Ok(()),
+        Err(error) => Err(error.context(last_words(cluster).await)),
+    }
+}
+
+/// What the operator has written last.
+pub async fn last_words(cluster: &Cluster) -> String {
+    let words = async {
+        let name = operator_pod(cluster).await?.metadata.name.context("a pod without a name")?;
+        let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
+        anyhow::Ok(pods.logs(&name, &LogParams { tail_lines: Some(10), ..LogParams::default() }).await?)
+    };
+    match words.await {
+        Ok(words) => format!("the operator wrote last: {}", words.trim()),
+        Err(error) => format!("the operator left no words ({error:#})"),
+    }
 }
 
 /// The operator's one pod.

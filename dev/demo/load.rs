@@ -147,6 +147,12 @@ impl Load {
         Tally::of(samples.iter().filter(|s| s.due >= from))
     }
 
+    /// What became of the last `count` requests that have ended.
+    pub fn last(&self, count: usize) -> Tally {
+        let samples = self.shared.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        Tally::of(samples.iter().rev().take(count))
+    }
+
     /// Requests that have not ended.
     pub fn in_flight(&self) -> usize {
         self.shared.in_flight.load(Ordering::Acquire)

@@ -43,7 +43,7 @@ pub struct EvalGateSpec {
     /// Online: signals of the pods that serve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub online: Option<OnlineGate>,
-    /// Time limit of a run, default `30m`.
+    /// Time limit of a run and of a check of the dataset, 1s to 24h, default `30m`; longer is verdict Error.
     #[serde(default = "default_timeout")]
     #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
     pub timeout: String,
@@ -149,7 +149,7 @@ pub struct Statistics {
     #[serde(default = "default_alpha")]
     #[schemars(range(min = 0.001, max = 0.2))]
     pub alpha: f64,
-    /// Seed of the drawn signs, default 7.
+    /// Seed of the drawn signs, 0 or more, default 7. Equal inputs and seed give equal results.
     #[serde(default = "default_seed")]
     #[schemars(range(min = 0))]
     pub seed: i64,
@@ -178,11 +178,14 @@ pub struct OnlineGate {
     #[x_kube(validation = Rule::new("self.all(m, self.exists_one(o, o.name == m.name))")
         .message("spec.online.objectives must have unique names"))]
     pub objectives: Vec<Objective>,
-    /// How often the operator reads the counters of the pods, 1s to 5m, default `5s`.
+    /// How often the operator reads the counters of the pods, 1s to 5m, default `5s`. Of several online gates of
+    /// a release the shortest interval counts.
     #[serde(default = "default_interval")]
     #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
     pub interval: String,
-    /// Age from which a reading counts as missing, 1s to 5m, default `5s` beyond the interval.
+    /// How late a reading may be beyond the interval, 1s to 5m, default `5s`. A pod whose last reading is older
+    /// than interval plus window (and than twice the interval) gives no data: then no step is taken, and nothing
+    /// is rolled back for it.
     #[serde(default = "default_interval")]
     #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
     pub window: String,

@@ -82,7 +82,8 @@ pub struct VolumeSource {
     pub path: String,
 }
 
-/// CPU and memory of a pod; requests equal limits when only one of them is given.
+/// CPU and memory of a pod. A limit without a request is the request too; a memory request without a limit is the
+/// limit too.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Resources {

@@ -37,7 +37,8 @@ use super::{Condition, LocalRef, Resources};
 pub struct RagReleaseSpec {
     /// The VectorIndex that is served.
     pub index_ref: LocalRef,
-    /// Version of the index, such as `v3`. Default: the newest Ready version.
+    /// Version of the index to stay on, such as `v3`. Default: the newest Ready version, so every new version
+    /// becomes a candidate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 20), regex(pattern = r"^v[1-9][0-9]*$"))]
     pub version: Option<String>,
@@ -221,7 +222,8 @@ pub struct Rollout {
     /// What an Inconclusive gate does: Hold (default: waits for data or `ragops.dev/promote`) or Fail.
     #[serde(default)]
     pub on_inconclusive: OnInconclusive,
-    /// Time without progress after which the candidate is withdrawn, default `6h`. Holds and pauses do not count.
+    /// Time without progress after which the candidate is withdrawn, 1s to 720h, default `6h`. Progress is: pods
+    /// ready, a verdict, a step, a weight that the gateway took. Holds and pauses do not count.
     #[serde(default = "default_progress_deadline")]
     #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
     pub progress_deadline: String,
@@ -284,11 +286,13 @@ pub enum OnInconclusive {
 #[serde(deny_unknown_fields)]
 pub struct Rollback {
     /// Time after a promotion in which the previous revision stays ready and a breached objective brings it
-    /// back, default `72h`.
+    /// back, 0s to 720h, default `72h`. 0s: no way back by itself.
     #[serde(default = "default_window")]
     #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
     pub window: String,
-    /// What rolls back by itself: GateFailed, SloBreached, Unavailable. Default: all three.
+    /// What rolls back by itself; default: all three. GateFailed: a gate before traffic fails. SloBreached: an
+    /// objective is proven to be breached, or the outage rule holds. Unavailable: no ready pod, or its Service is
+    /// gone. What is left out waits for `ragops.dev/abort`.
     #[serde(default = "default_on")]
     #[schemars(length(max = 3))]
     pub on: Vec<RollbackCause>,

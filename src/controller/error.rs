@@ -28,6 +28,8 @@ pub enum Class {
     Transient,
     /// Tried again at once, silently.
     Conflict,
+    /// The namespace is being deleted: nothing can be made in it any more, and nothing needs to be.
+    Ending,
     /// Our role lacks a right: a warning, and tried again with growing delay.
     Forbidden,
     /// Ours to mend: an error log, a counter, and tried again in five minutes.
@@ -51,6 +53,7 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::Read { source, .. } | Self::Write { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) if namespace_ends(status) => Class::Ending,
                 kube::Error::Api(status) if status.is_forbidden() => Class::Forbidden,
                 _ => Class::Transient,
             },
@@ -59,6 +62,11 @@ impl Error {
             Self::Bug(_) => Class::Bug,
         }
     }
+}
+
+fn namespace_ends(status: &kube::core::Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 /// Time limit of a call that names one object.

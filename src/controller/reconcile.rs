@@ -147,6 +147,8 @@ fn failed(ctx: &Context, word: &'static str, key: &str, error: &Error) -> Requeu
             tracing::warn!(object = key, %error, retry_seconds = delay.as_secs(), "a pass failed");
             Requeue::requeue(delay)
         }
+        // What is left of the object goes with its namespace; its finalizer may still have to.
+        Class::Ending => Requeue::requeue(Duration::from_secs(10)),
         Class::Forbidden => {
             ctx.metrics.error(word);
             let delay = ctx.failures.next_delay(key);

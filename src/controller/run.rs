@@ -79,6 +79,8 @@ enum StartError {
     Client(#[from] kube::Error),
     #[error("cannot listen on {address} for health and metrics: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
+    #[error("cannot make a client for the pods' metrics: {0}")]
+    Scrape(#[from] super::signals::ClientError),
     #[error("cannot listen for signals: {0}")]
     Signal(std::io::Error),
 }
@@ -97,7 +99,7 @@ async fn operate(config: Config, health: SocketAddr) -> Result<(), StartError> {
     let scope = config.scope.clone();
     let ctx = Arc::new(Context {
         events: Events::start(client.clone()),
-        signals: Signals::new(wake),
+        signals: Signals::new(wake)?,
         client,
         config,
         metrics: Metrics::default(),

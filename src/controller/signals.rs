@@ -147,16 +147,31 @@ struct Sums {
     persisted: BTreeMap<(String, String), Share>,
 }
 
+/// Why there is no client to scrape with.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    #[error("HTTP: {0}")]
+    Http(#[from] reqwest::Error),
+}
+
 impl Signals {
-    pub fn new(wake: mpsc::Sender<ObjectRef<RagRelease>>) -> Self {
+    pub fn new(wake: mpsc::Sender<ObjectRef<RagRelease>>) -> Result<Self, ClientError> {
+        // Only plain addresses of our own pods are asked. The image holds no certificates, and reqwest makes
+        // no client at all when it looks for the system's and finds none.
+        let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
         let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
             .timeout(LIMIT)
             .connect_timeout(LIMIT)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
-            .build()
-            .unwrap_or_default();
-        Self { watched: Arc::default(), wake, http }
+            .build()?;
+        Ok(Self { watched: Arc::default(), wake, http })
     }
 
     /// Begins, changes or ends the watch of a release, by its UID.

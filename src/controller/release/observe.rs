@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
-use super::plan::{online, watch};
+use super::plan::{self, online, watch};
 use crate::api::{EmbeddingModel, EvalGate, RagRelease, RagReleaseStatus, VectorIndex, names};
 use crate::controller::attempt::Attempt;
 use crate::controller::config::Config;
@@ -82,24 +82,32 @@ pub async fn observe(ctx: &Context, cached: Arc<RagRelease>) -> Result<Option<(R
         Ok(None) => api_or_absent(ctx, &namespace).await?,
         Err(error) => return Err(error),
     };
+    let readings = ctx.signals.readings(&uid);
+    let deleted = release.metadata.deletion_timestamp.is_some();
+    if deleted {
+        // The last pass of a release ends its watch: nobody would do it later.
+        ctx.signals.watch(&uid, None);
+    }
+    let urgent = Observed { now: Timestamp::now(), config: ctx.config.clone(), route, readings, world: None };
+    // What must go goes on what is known already: no further read may delay it.
+    if plan::plan(&release, &urgent).rollback.is_some() {
+        return Ok(Some((release, urgent)));
+    }
     // What hangs here must not keep the way back waiting.
     let read = within(WORLD_LIMIT, "the world around a release", world(ctx, &release, &namespace, &uid)).await;
     let world = match read.and_then(|world| world) {
-        Ok(world) => Some(world),
+        Ok(world) => world,
         Err(error) => {
             tracing::warn!(release = name, %error, "the world around a release cannot be read: it cannot go up, only down");
-            None
+            return Ok(Some((release, urgent)));
         }
     };
     let object = ObjectRef::new(&name).within(&namespace);
-    if release.metadata.deletion_timestamp.is_some() {
-        // The last pass of a release: nobody would end its watch later.
-        ctx.signals.watch(&uid, None);
-    } else if let Some(world) = &world {
-        ctx.signals.watch(&uid, watch::wanted(&release, object, world));
+    if !deleted {
+        ctx.signals.watch(&uid, watch::wanted(&release, object, &world));
     }
     let readings = ctx.signals.readings(&uid);
-    let observed = Observed { now: Timestamp::now(), config: ctx.config.clone(), route, readings, world };
+    let observed = Observed { now: Timestamp::now(), readings, world: Some(world), ..urgent };
     Ok(Some((release, observed)))
 }
 

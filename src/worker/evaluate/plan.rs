@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use reqwest::Url;
+use serde::Deserialize as _;
 
 use super::directory::{Directory, Model};
 use crate::api::gate::{Baseline, EvalGate, Metric, Statistics};
@@ -28,14 +29,21 @@ impl Gate {
         Ok(Self { metrics, statistics, rules, judging, baseline })
     }
 
-    /// Reads an EvalGate from a YAML file.
+    /// Reads the EvalGate of a YAML file; of several documents the one that can be measured offline.
     pub fn read(file: &Path) -> Result<Self, String> {
         let wrong = |why: String| format!("{}: {why}", file.display());
         let text = std::fs::read_to_string(file).map_err(|e| wrong(format!("cannot be read: {e}")))?;
-        let gate: EvalGate = serde_yaml::from_str(&text).map_err(|e| wrong(format!("is not an EvalGate: {e}")))?;
-        let retrieval = gate.spec.retrieval.ok_or_else(|| {
+        let documents = serde_yaml::Deserializer::from_str(&text).map(Option::<EvalGate>::deserialize);
+        let gates = documents.collect::<Result<Vec<_>, _>>().map_err(|e| wrong(format!("is not an EvalGate: {e}")))?;
+        let mut retrievals = gates.into_iter().flatten().filter_map(|gate| gate.spec.retrieval);
+        let retrieval = retrievals.next().ok_or_else(|| {
             wrong("is a gate without spec.retrieval; only a retrieval gate can be measured offline".to_owned())
         })?;
+        if retrievals.next().is_some() {
+            return Err(wrong(
+                "holds several retrieval gates; write the one that is meant into a file of its own".to_owned(),
+            ));
+        }
         Self::new(retrieval.metrics, retrieval.statistics, retrieval.baseline).map_err(wrong)
     }
 
@@ -158,5 +166,20 @@ mod tests {
         }
         std::fs::write(&file, "apiVersion: ragops.dev/v1alpha1\nkind: EvalGate\nmetadata: {name: g}\nspec:\n  online:\n    objectives: []\n").unwrap();
         assert!(Gate::read(&file).unwrap_err().contains("without spec.retrieval"));
+    }
+
+    #[test]
+    fn the_retrieval_gate_is_found_beside_an_online_gate_and_two_are_one_too_many() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("gates.yaml");
+        let head = "---\napiVersion: ragops.dev/v1alpha1\nkind: EvalGate\nmetadata: {name: g}\nspec:\n";
+        let online = format!("{head}  online:\n    objectives: [{{name: e, signal: ErrorRate, max: 0.1}}]\n");
+        let retrieval = format!(
+            "{head}  retrieval:\n    dataset: {{from: {{volume: {{claimName: c}}}}}}\n    metrics: [{{name: map, floor: 0.1}}]\n"
+        );
+        std::fs::write(&file, format!("{online}{retrieval}---\n")).unwrap();
+        assert_eq!(Gate::read(&file).unwrap().metrics[0].name, "map");
+        std::fs::write(&file, format!("{retrieval}{online}{retrieval}")).unwrap();
+        assert!(Gate::read(&file).unwrap_err().contains("holds several retrieval gates"));
     }
 }

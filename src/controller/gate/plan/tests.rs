@@ -550,6 +550,16 @@ fn a_candidate_that_has_its_data_or_its_verdict_wants_no_check() {
 }
 
 #[test]
+fn a_second_check_is_made_although_the_first_job_is_still_there() {
+    let mut w = world(offline());
+    w.settle().read("d1", 168).later(4_000).usable("168");
+    let since = w.now;
+    w.releases(&[release("Preparing", since)]);
+    assert_eq!((w.jobs.len(), w.running()), (2, 1));
+    w.read("d2", 169).usable("169").jobs_expire();
+}
+
+#[test]
 fn a_second_check_that_finds_other_data_says_so() {
     let mut w = checked();
     w.now += 90_000;

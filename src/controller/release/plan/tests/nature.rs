@@ -1,0 +1,276 @@
+//! What happens beside the operator: writes take effect, pods become ready, the gateway takes routes, Jobs end,
+//! requests flow, time passes.
+
+use kube::ResourceExt;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::sim::{Gateway, Run, Sim};
+use super::world::RELEASE;
+use crate::api::{RagReleaseStatus, names};
+use crate::controller::attempt::Attempt;
+use crate::controller::plan::{Action, ChildKind, Plan};
+use crate::controller::release::traffic;
+use crate::controller::route::HTTPRoute;
+use crate::worker::job::{EvaluateTask, JobInput, Task, run_inputs};
+use crate::worker::receipt::{Body, ErrorReport, EvaluateReport, MetricRow, Receipt};
+
+impl Sim {
+    /// What the API server does with one write.
+    pub fn carry_out(&mut self, action: &Action) {
+        self.serial += 1;
+        match action {
+            Action::Create { kind, name, body } => self.create(*kind, name, body),
+            Action::Apply { kind, name, body } => match kind {
+                ChildKind::Deployment => replace(&mut self.deployments, name, body),
+                ChildKind::Service => replace(&mut self.services, name, body),
+                ChildKind::Job | ChildKind::ControllerRevision | ChildKind::HttpRoute => {
+                    panic!("{kind:?} is never applied")
+                }
+            },
+            Action::Replace { kind, body, .. } => {
+                assert_eq!(*kind, ChildKind::HttpRoute);
+                let live = self.route.clone().expect("replaces what is there");
+                let mut route: HTTPRoute = serde_json::from_value(body.clone()).unwrap();
+                assert_eq!(route.metadata.resource_version, live.metadata.resource_version, "a conflict");
+                let generation = live.metadata.generation.unwrap() + i64::from(route.spec != live.spec);
+                route.metadata.generation = Some(generation);
+                route.status = live.status;
+                self.put_route(route);
+            }
+            Action::Delete { kind, name, uid } => self.delete(*kind, name, uid),
+            Action::ExpireJob { name, .. } => {
+                let job = self.jobs.get_mut(name).and_then(|a| a.job.as_mut()).expect("expires what is there");
+                job.spec.as_mut().unwrap().ttl_seconds_after_finished = Some(1);
+            }
+            Action::Finalizer { present: true } => self.release.finalizers_mut().push(names::FINALIZER.to_owned()),
+            Action::Finalizer { present: false } => self.release.finalizers_mut().clear(),
+        }
+    }
+
+    pub fn put_route(&mut self, mut route: HTTPRoute) {
+        self.serial += 1;
+        route.metadata.resource_version = Some(self.serial.to_string());
+        let candidate = route.annotations().get(names::ANNOTATION_CANDIDATE).cloned();
+        if let Some(candidate) = candidate {
+            let weight = traffic::written(&route, RELEASE, &candidate).unwrap();
+            if self.weights.last() != Some(&(candidate.clone(), weight)) {
+                self.weights.push((candidate, weight));
+            }
+        }
+        self.route = Some(route);
+    }
+
+    fn create(&mut self, kind: ChildKind, name: &str, body: &Value) {
+        let mut body = body.clone();
+        body["metadata"]["uid"] = json!(format!("uid-{}", self.serial));
+        body["metadata"]["generation"] = json!(1);
+        match kind {
+            ChildKind::HttpRoute if self.route.is_none() => self.put_route(serde_json::from_value(body).unwrap()),
+            ChildKind::HttpRoute => {}
+            ChildKind::Deployment => add(&mut self.deployments, name, body),
+            ChildKind::Service => add(&mut self.services, name, body),
+            ChildKind::ControllerRevision => add(&mut self.snapshots, name, body),
+            ChildKind::Job => {
+                let attempt = Attempt { job: serde_json::from_value(body).unwrap(), pods: Vec::new() };
+                self.jobs.entry(name.to_owned()).or_insert(attempt);
+            }
+        }
+    }
+
+    fn delete(&mut self, kind: ChildKind, name: &str, uid: &str) {
+        match kind {
+            ChildKind::HttpRoute => self.route = self.route.take().filter(|r| r.metadata.uid.as_deref() != Some(uid)),
+            ChildKind::Deployment => remove(&mut self.deployments, name, uid),
+            ChildKind::Service => remove(&mut self.services, name, uid),
+            ChildKind::ControllerRevision => remove(&mut self.snapshots, name, uid),
+            ChildKind::Job => {
+                let live = self.jobs.get(name).and_then(|a| a.job.as_ref()).and_then(|j| j.metadata.uid.clone());
+                assert_eq!(live.as_deref(), Some(uid));
+                self.jobs.remove(name);
+            }
+        }
+    }
+
+    /// Everything but the operator does its part; says whether anything changed.
+    pub fn react(&mut self) -> bool {
+        let before = format!("{:?} {:?} {:?}", self.route, self.deployments, self.jobs);
+        for deployment in &mut self.deployments {
+            let ready = !self.not_ready.contains(&deployment.labels()[names::LABEL_REVISION]);
+            let replicas = deployment.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1);
+            let status = json!({"observedGeneration": deployment.metadata.generation, "updatedReplicas": replicas,
+                "availableReplicas": if ready { replicas } else { 0 }});
+            deployment.status = serde_json::from_value(status).unwrap();
+        }
+        self.gateway_reacts();
+        self.jobs_end();
+        before != format!("{:?} {:?} {:?}", self.route, self.deployments, self.jobs)
+    }
+
+    fn gateway_reacts(&mut self) {
+        let Some(route) = &mut self.route else {
+            self.split = None;
+            return;
+        };
+        let generation = route.metadata.generation;
+        let condition = |type_: &str, status: &str| json!({"type": type_, "status": status, "reason": "r", "message": "backend not found", "observedGeneration": generation});
+        let accepted = match self.gateway {
+            Gateway::Accepts => "True",
+            Gateway::Refuses => "False",
+            Gateway::Silent => return,
+        };
+        let parents = route.spec.parent_refs.iter().map(|parent| {
+            json!({"parentRef": parent, "controllerName": "x",
+                "conditions": [condition("Accepted", accepted), condition("ResolvedRefs", "True")]})
+        });
+        route.status = serde_json::from_value(json!({"parents": parents.collect::<Vec<_>>()})).unwrap();
+        if self.gateway == Gateway::Accepts {
+            let candidate = route.annotations().get(names::ANNOTATION_CANDIDATE).cloned();
+            let weight = |c: &String| u64::try_from(traffic::written(route, RELEASE, c).unwrap()).unwrap();
+            self.split = candidate.map(|c| (c.clone(), weight(&c)));
+        }
+    }
+
+    fn jobs_end(&mut self) {
+        let gates = self.status().gates;
+        for gate in gates {
+            let Some(name) = gate.job.filter(|_| gate.verdict.is_none()) else { continue };
+            let run = self.runs.get(&gate.name).copied().unwrap_or(Run::Pass);
+            let Some(attempt) = self.jobs.get_mut(&name).filter(|a| a.pods.is_empty()) else { continue };
+            finish(attempt, run);
+        }
+    }
+
+    /// Requests of one tick, split as the gateway was told and as users fare at each revision.
+    pub fn flow(&mut self) {
+        let stable = self.stable();
+        let (candidate, percent) = self.split.clone().unwrap_or_default();
+        let percent = self.real_share.filter(|_| percent > 0).unwrap_or(percent);
+        let to_candidate = self.requests * percent / 100;
+        for (revision, answers) in [(candidate, to_candidate), (stable, self.requests - to_candidate)] {
+            let errors = answers * self.errors.get(&revision).copied().unwrap_or(0) / 100;
+            let readings = &mut self.readings;
+            if !revision.is_empty() && readings.key.starts_with(&revision) {
+                for share in readings.tests.values_mut() {
+                    share.answers += answers;
+                    share.bad += errors;
+                }
+            }
+            if readings.step_key.is_empty() {
+                continue;
+            }
+            let arm = if readings.step_key.starts_with(&revision) {
+                &mut readings.step_candidate
+            } else {
+                &mut readings.step_stable
+            };
+            arm.answers += answers;
+            arm.errors += errors;
+        }
+    }
+
+    /// A pass, what follows from it, and ten seconds of requests.
+    pub fn tick(&mut self) -> Plan<RagReleaseStatus> {
+        let plan = self.pass();
+        self.react();
+        self.advance(10);
+        self.flow();
+        plan
+    }
+
+    pub fn ticks(&mut self, count: usize) {
+        for _ in 0..count {
+            self.tick();
+        }
+    }
+
+    /// Passes until nothing changes any more, while the clock stands still.
+    pub fn settle(&mut self) {
+        for _ in 0..60 {
+            let before = self.release.status.clone();
+            let plan = self.pass();
+            let reacted = self.react();
+            if !reacted && plan.actions.is_empty() && self.release.status == before {
+                return;
+            }
+        }
+        panic!("does not come to rest: {} {}", self.reason(), self.message());
+    }
+}
+
+fn add<K: DeserializeOwned + ResourceExt>(list: &mut Vec<K>, name: &str, body: Value) {
+    if !list.iter().any(|o| o.name_any() == name) {
+        list.push(serde_json::from_value(body).unwrap());
+    }
+}
+
+fn replace<K: DeserializeOwned + ResourceExt + Serialize>(list: &mut [K], name: &str, body: &Value) {
+    let live = list.iter_mut().find(|o| o.name_any() == name).expect("applies to what is there");
+    let mut body = body.clone();
+    body["metadata"]["uid"] = json!(live.meta().uid);
+    body["metadata"]["generation"] = json!(live.meta().generation.unwrap() + 1);
+    *live = serde_json::from_value(body).unwrap();
+}
+
+fn remove<K: ResourceExt>(list: &mut Vec<K>, name: &str, uid: &str) {
+    let before = list.len();
+    list.retain(|o| o.name_any() != name || o.uid().as_deref() != Some(uid));
+    assert_eq!(list.len() + 1, before, "deletes what is there: {name}");
+}
+
+/// The Job ends as the run does.
+fn finish(attempt: &mut Attempt, run: Run) {
+    let job = attempt.job.as_mut().unwrap();
+    let env = job.spec.as_ref().unwrap().template.spec.as_ref().unwrap().containers[0].env.clone().unwrap();
+    let input: JobInput = serde_json::from_str(env[0].value.as_deref().unwrap()).unwrap();
+    let Task::Evaluate(task) = &input.task else { panic!("no evaluation") };
+    let body = match run {
+        Run::Never => return,
+        Run::Pass => numbers(task, 200, 0.0, 0.8),
+        Run::Fail => numbers(task, 200, -0.5, 0.3),
+        Run::Inconclusive => numbers(task, 6, 0.0, 0.8),
+        Run::OtherInputs => match numbers(task, 200, 0.0, 0.8) {
+            Body::Evaluate(report) => Body::Evaluate(EvaluateReport { inputs: "other".to_owned(), ..report }),
+            other => other,
+        },
+        Run::Error | Run::Dies => Body::Error(ErrorReport {
+            reason: "EndpointUnavailable".to_owned(),
+            error: "the candidate does not answer".to_owned(),
+        }),
+    };
+    let receipt = serde_json::to_string(&Receipt { v: 1, run: input.run.clone(), body }).unwrap();
+    let (ended, exit, message) = match run {
+        Run::Error => ("Failed", 43, receipt),
+        Run::Dies => ("Failed", 137, String::new()),
+        Run::Pass | Run::Fail | Run::Inconclusive | Run::OtherInputs | Run::Never => ("Complete", 0, receipt),
+    };
+    job.status = serde_json::from_value(json!({"conditions": [{"type": ended, "status": "True"}]})).unwrap();
+    let pod = json!({
+        "metadata": {"name": "p", "ownerReferences": [{"apiVersion": "v", "kind": "Job", "name": "j", "uid": job.metadata.uid}]},
+        "status": {"containerStatuses": [{"name": "rag", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"terminated": {"exitCode": exit, "message": message}}}]}
+    });
+    attempt.pods = vec![serde_json::from_value(pod).unwrap()];
+}
+
+/// What a run of `n` queries reports whose candidate has this mean and this difference to the baseline.
+fn numbers(task: &EvaluateTask, n: i64, difference: f64, candidate: f64) -> Body {
+    let compared = task.baseline.is_some();
+    let row = MetricRow {
+        n,
+        c: candidate,
+        b: compared.then_some(candidate - difference),
+        s: compared.then_some(0.05),
+        l: compared.then_some(difference - 0.005),
+        u: compared.then_some(difference + 0.005),
+        p: compared.then_some(if difference < 0.0 { 1.0 } else { 0.001 }),
+        nz: compared.then_some(n / 2),
+        min: compared.then_some(-0.1),
+    };
+    Body::Evaluate(EvaluateReport {
+        inputs: run_inputs(task),
+        n: [Some(n), Some(n), compared.then_some(n), Some(0), Some(0)],
+        metrics: vec![row],
+    })
+}
