@@ -1,5 +1,6 @@
 //! Every manifest of `examples/` and `dev/install/` is what its kind says: no field that the types do not
 //! know, no field lost. The CEL rules are asked of a real apiserver by `tests/e2e.rs`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test stops at the first surprise.
 
 use std::path::{Path, PathBuf};
 

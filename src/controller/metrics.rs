@@ -54,11 +54,11 @@ impl Default for Metrics {
         let reconciles = Family::default();
         let errors = Family::default();
         let panics = Family::default();
-        let seconds = Family::<ByController, Histogram>::new_with_constructor(|| Histogram::new(BUCKETS.into_iter()));
+        let seconds = Family::<ByController, Histogram>::new_with_constructor(|| Histogram::new(BUCKETS));
         let invalid = Family::default();
         let writes = Family::default();
         let rollbacks = Family::default();
-        let rollback_seconds = Histogram::new(BUCKETS.into_iter());
+        let rollback_seconds = Histogram::new(BUCKETS);
         registry.register("controller_runtime_reconcile", "Passes by outcome", reconciles.clone());
         registry.register("controller_runtime_reconcile_errors", "Passes that ended in an error", errors.clone());
         registry.register("controller_runtime_reconcile_panics", "Passes that panicked", panics.clone());

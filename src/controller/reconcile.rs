@@ -29,8 +29,11 @@ use crate::api::{Reason, names};
 /// Longest pass: beyond it something hangs.
 const PASS_LIMIT: Duration = Duration::from_secs(60);
 
+/// The object as it was read, with what the plan needs; `None`: it is gone.
+pub type Seen<C> = Option<(<C as Controlled>::Object, <C as Controlled>::Observed)>;
+
 /// One of the four controllers.
-pub trait Controlled: 'static {
+pub trait Controlled: Sized + 'static {
     /// Word in metrics and logs.
     const WORD: &'static str;
     type Object: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
@@ -45,11 +48,8 @@ pub trait Controlled: 'static {
     type Status: PartialEq + Clone + Default + Conditioned + Send + Sync;
     type Observed: Send + Sync;
 
-    /// Reads all that the plan needs. `None`: the object is gone.
-    fn observe(
-        ctx: &Context,
-        object: Arc<Self::Object>,
-    ) -> impl Future<Output = Result<Option<(Self::Object, Self::Observed)>, Error>> + Send;
+    /// Reads all that the plan needs.
+    fn observe(ctx: &Context, object: Arc<Self::Object>) -> impl Future<Output = Result<Seen<Self>, Error>> + Send;
 
     /// Decides; pure and total.
     fn plan(object: &Self::Object, observed: &Self::Observed) -> Plan<Self::Status>;

@@ -374,6 +374,13 @@ fn difference(now: &Counters, last: &Counters) -> Counters {
     delta
 }
 
+/// A pod to ask.
+struct Target {
+    revision: String,
+    uid: String,
+    address: String,
+}
+
 struct ScrapeTask {
     uid: String,
     watched: Arc<Mutex<HashMap<String, Entry>>>,
@@ -388,7 +395,10 @@ impl ScrapeTask {
             let began = Instant::now();
             let task = &self;
             let answers: Vec<_> = futures::stream::iter(targets)
-                .map(|(revision, pod, address)| async move { (revision, pod, task.scrape(&address).await) })
+                .map(|pod| async move {
+                    let answer = task.scrape(&pod.address).await;
+                    (pod, answer)
+                })
                 .buffer_unordered(16)
                 .collect()
                 .await;
@@ -401,12 +411,16 @@ impl ScrapeTask {
         }
     }
 
-    fn wanted(&self) -> Option<(Vec<(String, String, String)>, Duration)> {
+    fn wanted(&self) -> Option<(Vec<Target>, Duration)> {
         let map = lock(&self.watched);
         // An entry that was ended and begun anew has a task of its own.
         let entry = map.get(&self.uid).filter(|entry| Arc::ptr_eq(&entry.changed, &self.changed))?;
         let targets = entry.watch.targets.iter().flat_map(|(revision, pods)| {
-            pods.iter().map(|(uid, address)| (revision.clone(), uid.clone(), address.clone()))
+            pods.iter().map(|(uid, address)| Target {
+                revision: revision.clone(),
+                uid: uid.clone(),
+                address: address.clone(),
+            })
         });
         Some((targets.collect(), entry.watch.interval))
     }
@@ -428,18 +442,14 @@ impl ScrapeTask {
         signals::parse(&text).map_err(|e| e.to_string())
     }
 
-    fn take(
-        &self,
-        answers: Vec<(String, String, Result<Counters, String>)>,
-        asked: Instant,
-    ) -> Option<ObjectRef<RagRelease>> {
+    fn take(&self, answers: Vec<(Target, Result<Counters, String>)>, asked: Instant) -> Option<ObjectRef<RagRelease>> {
         let mut map = lock(&self.watched);
         let entry = map.get_mut(&self.uid)?;
         let now = Instant::now();
-        for (revision, pod, answer) in answers {
+        for (pod, answer) in answers {
             match answer {
-                Ok(counters) => entry.take(&revision, &pod, counters, asked, now),
-                Err(error) => tracing::debug!(pod, error, "a pod did not answer with its counters"),
+                Ok(counters) => entry.take(&pod.revision, &pod.uid, counters, asked, now),
+                Err(error) => tracing::debug!(pod = pod.uid, error, "a pod did not answer with its counters"),
             }
         }
         entry.scraped = Some(now);

@@ -270,7 +270,7 @@ mod tests {
         let client = Client::try_from(ClientConfig::new(format!("http://{address}").parse().unwrap())).unwrap();
         Context {
             events: Events::start(client.clone()),
-            signals: Signals::new(tokio::sync::mpsc::channel(1).0),
+            signals: Signals::new(tokio::sync::mpsc::channel(1).0).unwrap(),
             client,
             config: Config {
                 image: "rag:1".to_owned(),

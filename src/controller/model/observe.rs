@@ -207,8 +207,8 @@ mod tests {
     fn index(name: &str, model: &str, built_by: &str) -> Value {
         json!({"apiVersion": "ragops.dev/v1alpha1", "kind": "VectorIndex", "metadata": {"name": name}, "spec": {
             "embeddingModelRef": {"name": model}, "sources": [], "store": {"embedded": {"claimName": "c"}}},
-            "status": {"versions": [{"name": "v1", "state": "Ready", "cause": "Spec", "physical": "p", "fingerprint": "f",
-                "model": built_by, "createdAt": "2026-01-01T00:00:00Z"}]}})
+            "status": {"versions": [{"name": "v1", "state": "Ready", "cause": "Spec", "physical": "p", "claim": "c",
+                "fingerprint": "f", "model": built_by, "createdAt": "2026-01-01T00:00:00Z"}]}})
     }
 
     fn release(role: &str, version: &str) -> Value {

@@ -18,15 +18,16 @@ use crate::controller::release::revision::Snapshot;
 use crate::controller::release::traffic::{service_name, written};
 
 impl Draft<'_> {
-    /// Makes, mends and removes children. Without the world in view nothing is touched.
-    pub(super) fn children(&mut self, target: &Target) {
+    /// Makes, mends and removes children. Without the world in view nothing is touched, and from a wrong spec
+    /// nothing is made.
+    pub(super) fn children(&mut self, target: &Target, valid: bool) {
         let Some(world) = self.world() else { return };
         let status = &self.plan.status;
         let mut used: BTreeSet<String> = BTreeSet::new();
         used.extend(status.stable.as_ref().map(|s| s.revision.clone()));
         used.extend(status.candidate.as_ref().map(|c| c.revision.clone()));
         used.extend(status.previous.as_ref().map(|p| p.revision.clone()));
-        for revision in &used {
+        for revision in used.iter().filter(|_| valid) {
             let kept = self.snapshot(revision);
             let snapshot = match (kept, target) {
                 (Some(snapshot), _) => snapshot,

@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::gates::Gates;
 use super::machine::{duration_of, remember};
 use super::{Draft, command::Promote, online};
-use crate::api::Reason;
 use crate::api::release::{CandidateStatus, HistoryEntry, PreviousStatus, RevisionStatus, Stage, Step};
-use crate::controller::condition::{State, time_text};
+use crate::api::{ConditionType, Reason};
+use crate::controller::condition::{self, State, time_text};
 use crate::controller::release::traffic::Acceptance;
 use crate::controller::spec::words;
 use crate::evaluation::sequence::State as Online;
@@ -203,11 +203,14 @@ impl Draft<'_> {
             return Err(State::waiting(Reason::FingerprintMismatch, self.beside(&text)));
         }
         let counted = self.counted(candidate);
-        if counted.agrees == "False" {
+        // Once seen, a drift is over only when new counts say so.
+        let ready = condition::find(&self.old.conditions, ConditionType::Ready);
+        let drifted = ready.is_some_and(|c| c.reason == Reason::RouteDrift.as_str());
+        if counted.agrees == "False" || (drifted && counted.agrees != "True") {
             let text = format!(
-                "Stable answered {} requests and revision {revision} {} at a weight of {} %: the gateway does not split \
-                 as declared. No step is taken; look at the route and its Gateway.",
-                counted.stable, counted.candidate, candidate.weight
+                "The requests counted at the pods (status.traffic.counted) are not split at a weight of {} %: the \
+                 gateway does not do as it says. Revision {revision} takes no step; look at the route and its Gateway.",
+                candidate.weight
             );
             return Err(State::waiting(Reason::RouteDrift, self.beside(&text)));
         }

@@ -40,11 +40,11 @@ impl Draft<'_> {
         if self.commands.abort {
             return Some(failure(Reason::Aborted, format!("Revision {revision} was withdrawn by ragops.dev/abort.")));
         }
-        if let Target::Revision(wanted) = target {
-            if wanted.revision != *revision {
-                let text = format!("Revision {revision} was superseded: the spec now asks for {}.", wanted.revision);
-                return Some(failure(Reason::Superseded, text));
-            }
+        if let Target::Revision(wanted) = target
+            && wanted.revision != *revision
+        {
+            let text = format!("Revision {revision} was superseded: the spec now asks for {}.", wanted.revision);
+            return Some(failure(Reason::Superseded, text));
         }
         let plan = self.plan.status.plan.as_ref()?;
         let hold = self.frozen_step(candidate).map_or(Duration::ZERO, |s| duration_of(&s.hold));

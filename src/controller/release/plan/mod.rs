@@ -78,7 +78,7 @@ pub fn plan(release: &RagRelease, seen: &Observed) -> Plan<RagReleaseStatus> {
     let state = draft.step(&target, &spec);
     draft.settle_promote(&state);
     draft.route();
-    draft.children(&target);
+    draft.children(&target, spec.is_ok());
     draft.sample();
     draft.conclude(state);
     draft.plan
@@ -211,7 +211,8 @@ impl<'a> Draft<'a> {
     /// The route as the present decision wants it; `None`: nothing is to be routed.
     fn wanted_route(&self) -> Option<HTTPRoute> {
         let status = &self.plan.status;
-        let gateway = self.release.spec.traffic.gateway.as_ref()?;
+        // Without a parent the route would leave its gateways: a wrong spec changes nothing that serves.
+        let gateway = self.release.spec.traffic.gateway.as_ref().filter(|g| !g.parent_refs.is_empty())?;
         let stable = status.stable.as_ref()?;
         let namespace = self.release.namespace().unwrap_or_default();
         let name = self.release.name_any();

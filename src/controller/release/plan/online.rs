@@ -135,7 +135,9 @@ impl Draft<'_> {
             return None;
         }
         let readings = &self.seen.readings;
-        if super::watch::step_key(&self.plan.status).as_deref() != Some(readings.step_key.as_str()) {
+        // Whether the gateway's word was in does not matter here, but it must be this step of this candidate.
+        let step = self.plan.status.candidate.as_ref().map(|c| format!("{revision}/{}/", c.step))?;
+        if !readings.step_key.starts_with(&step) {
             return None;
         }
         let answers =

@@ -58,9 +58,16 @@ impl Draft<'_> {
         if let (Some(c), Some(counted)) = (self.plan.status.candidate.as_mut(), &counted) {
             c.step_requests = counted.candidate;
         }
+        let drifts = |c: &Option<Counted>| c.as_ref().is_some_and(|c| c.agrees == "False");
+        let again = drifts(&before) && drifts(&counted);
         if let Some(traffic) = self.plan.status.traffic.as_mut() {
             traffic.counted = counted;
-            traffic.sampled_at = Some(now);
+            traffic.sampled_at = Some(now.clone());
+            // Sums never forget: after a drift was told, counting begins anew, or its end would never be seen.
+            if again {
+                traffic.counted = None;
+                traffic.converged_at = Some(now);
+            }
         }
     }
 }

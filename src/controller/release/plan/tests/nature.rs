@@ -1,6 +1,7 @@
 //! What happens beside the operator: writes take effect, pods become ready, the gateway takes routes, Jobs end,
 //! requests flow, time passes.
 
+use k8s_openapi::api::apps::v1::DeploymentStatus;
 use kube::ResourceExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -95,17 +96,30 @@ impl Sim {
 
     /// Everything but the operator does its part; says whether anything changed.
     pub fn react(&mut self) -> bool {
-        let before = format!("{:?} {:?} {:?}", self.route, self.deployments, self.jobs);
+        let mut changed = self.jobs_end();
         for deployment in &mut self.deployments {
             let ready = !self.not_ready.contains(&deployment.labels()[names::LABEL_REVISION]);
             let replicas = deployment.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1);
-            let status = json!({"observedGeneration": deployment.metadata.generation, "updatedReplicas": replicas,
-                "availableReplicas": if ready { replicas } else { 0 }});
-            deployment.status = serde_json::from_value(status).unwrap();
+            let status = Some(DeploymentStatus {
+                observed_generation: deployment.metadata.generation,
+                updated_replicas: Some(replicas),
+                available_replicas: Some(if ready { replicas } else { 0 }),
+                ..DeploymentStatus::default()
+            });
+            changed |= deployment.status != status;
+            deployment.status = status;
         }
+        let before = self.route.as_ref().and_then(|r| r.status.clone());
         self.gateway_reacts();
-        self.jobs_end();
-        before != format!("{:?} {:?} {:?}", self.route, self.deployments, self.jobs)
+        changed || before != self.route.as_ref().and_then(|r| r.status.clone())
+    }
+
+    /// The gateway says nothing any more of the route, though it goes on splitting.
+    pub fn silence(&mut self) {
+        self.gateway = Gateway::Silent;
+        if let Some(route) = &mut self.route {
+            route.status = None;
+        }
     }
 
     fn gateway_reacts(&mut self) {
@@ -132,14 +146,17 @@ impl Sim {
         }
     }
 
-    fn jobs_end(&mut self) {
+    fn jobs_end(&mut self) -> bool {
         let gates = self.status().gates;
+        let mut ended = false;
         for gate in gates {
             let Some(name) = gate.job.filter(|_| gate.verdict.is_none()) else { continue };
             let run = self.runs.get(&gate.name).copied().unwrap_or(Run::Pass);
             let Some(attempt) = self.jobs.get_mut(&name).filter(|a| a.pods.is_empty()) else { continue };
             finish(attempt, run);
+            ended |= run != Run::Never;
         }
+        ended
     }
 
     /// Requests of one tick, split as the gateway was told and as users fare at each revision.

@@ -1,1 +1,161 @@
-//! placeholder
+//! The route: whose it is, what the gateway says of it, and hands that touch it.
+
+use super::sim::{Gateway, InTheWay, Sim};
+use super::world::release;
+use crate::api::ConditionType;
+
+const STEPS: [(i32, &str); 3] = [(5, "1h"), (50, "1h"), (100, "0s")];
+
+fn holding() -> Sim {
+    let mut sim = Sim::moving(release(&[], &STEPS), |c| c.step_started_at.is_some());
+    sim.tick();
+    sim
+}
+
+#[test]
+fn a_foreign_route_or_no_kind_at_all_writes_nothing_and_is_looked_at_again() {
+    for (way, reason) in [(InTheWay::Foreign, "NotOwned"), (InTheWay::NoApi, "GatewayApiMissing")] {
+        let mut sim = Sim::of(release(&[], &STEPS));
+        sim.in_the_way = way;
+        sim.pass();
+        assert_eq!((sim.reason().as_str(), sim.stalled()), (reason, true));
+        assert_eq!((sim.deployments.len(), sim.jobs.len(), sim.route.is_some()), (0, 0, false));
+        let plan = sim.pass();
+        assert!(plan.actions.is_empty());
+        assert!(plan.requeue.is_some_and(|again| again.as_secs() <= 300), "nobody tells when it is gone");
+        sim.in_the_way = InTheWay::Nothing;
+        sim.settle();
+        assert_eq!(sim.reason(), "Promoted");
+    }
+}
+
+#[test]
+fn a_gateway_that_does_not_accept_keeps_a_first_release_from_ready_and_serving() {
+    for (gateway, reason) in [(Gateway::Silent, "Stepping"), (Gateway::Refuses, "RouteNotAccepted")] {
+        let mut sim = Sim::of(release(&[], &STEPS));
+        sim.gateway = gateway;
+        sim.settle();
+        assert_eq!(sim.reason(), reason);
+        assert_eq!(sim.condition(ConditionType::Serving), "False");
+        sim.gateway = Gateway::Accepts;
+        sim.settle();
+        assert_eq!((sim.reason().as_str(), sim.condition(ConditionType::Serving).as_str()), ("Promoted", "True"));
+    }
+}
+
+#[test]
+fn a_refused_weight_takes_no_step_and_the_way_back_is_still_written() {
+    let mut sim = holding();
+    let revision = sim.candidate().revision;
+    sim.gateway = Gateway::Refuses;
+    sim.ticks(3);
+    assert_eq!((sim.reason().as_str(), sim.candidate().weight), ("RouteNotAccepted", 5));
+    assert!(sim.message().contains("backend not found"), "{}", sim.message());
+    sim.advance(40_000);
+    sim.tick();
+    assert_eq!((sim.weight(&revision), sim.reason().as_str()), (0, "RollingBack"));
+    sim.ticks(10);
+    assert_eq!(sim.reason(), "RollingBack", "it leaves only when the gateway took the weight away");
+    assert_eq!(sim.deployments.len(), 2);
+    sim.gateway = Gateway::Accepts;
+    sim.settle();
+    assert_eq!(sim.deployments.len(), 1);
+}
+
+#[test]
+fn a_deleted_route_comes_back_with_the_weights_as_decided() {
+    for in_view in [true, false] {
+        let mut sim = holding();
+        sim.in_view = in_view;
+        let before = sim.route_weights();
+        sim.route = None;
+        sim.pass();
+        assert_eq!(sim.route_weights(), before);
+        assert!(sim.has_event("RouteDrift") && sim.has_event("was deleted"));
+        sim.settle();
+        assert_eq!(sim.candidate().weight, 5);
+    }
+}
+
+#[test]
+fn a_weight_edited_by_hand_is_put_back_and_never_advances_the_release() {
+    for weight in [0, 4, 6, 100] {
+        let mut sim = holding();
+        sim.ticks(3);
+        let mut route = sim.route.clone().unwrap();
+        route.spec.rules[0].backend_refs[0].weight = Some(100 - weight);
+        route.spec.rules[0].backend_refs[1].weight = Some(weight);
+        route.metadata.generation = route.metadata.generation.map(|g| g + 1);
+        route.metadata.managed_fields = serde_json::from_value(serde_json::json!([
+            {"manager": "rag-operator", "time": "2026-01-01T00:00:00Z"}, {"manager": "kubectl-patch", "time": "2026-01-02T00:00:00Z"}
+        ]))
+        .unwrap();
+        sim.put_route(route);
+        let revision = sim.candidate().revision;
+        sim.pass();
+        assert_eq!((sim.weight(&revision), sim.candidate().weight), (5, 5));
+        assert!(sim.has_event("kubectl-patch"), "{:?}", sim.events);
+        let events = sim.events.len();
+        sim.react();
+        sim.pass();
+        assert_eq!(sim.events.len(), events);
+        let counted = sim.status().traffic.unwrap().counted;
+        assert!(counted.is_none_or(|c| c.candidate == 0), "what was counted meanwhile says nothing");
+        sim.ticks(5);
+        assert_eq!((sim.candidate().weight, sim.reason().as_str()), (5, "Stepping"));
+    }
+}
+
+#[test]
+fn a_changed_host_name_reaches_the_route_without_a_candidate_and_without_a_complaint() {
+    let mut sim = Sim::serving(release(&[], &STEPS));
+    sim.edit(|r| r.spec.traffic.gateway.as_mut().unwrap().hostnames = vec!["new.example.com".to_owned()]);
+    sim.settle();
+    assert_eq!(sim.route.as_ref().unwrap().spec.hostnames, ["new.example.com"]);
+    assert_eq!((sim.reason().as_str(), sim.status().candidate), ("Promoted", None));
+    assert!(!sim.has_event("RouteDrift"));
+}
+
+#[test]
+fn what_others_added_to_the_route_stays() {
+    let mut sim = Sim::serving(release(&[], &STEPS));
+    let mut route = sim.route.clone().unwrap();
+    route.metadata.annotations.as_mut().unwrap().insert("team".to_owned(), "x".to_owned());
+    route.spec.rules[0].rest.insert("timeouts".to_owned(), serde_json::json!({"request": "9s"}));
+    sim.put_route(route);
+    assert!(sim.pass().actions.is_empty());
+    sim.requests = 1_000;
+    sim.version_ready("v2");
+    sim.ticks(10);
+    assert_eq!(sim.candidate().weight, 5);
+    let route = sim.route.clone().unwrap();
+    assert_eq!(route.spec.rules[0].rest["timeouts"]["request"], "9s");
+    assert_eq!(route.metadata.annotations.unwrap()["team"], "x");
+}
+
+#[test]
+fn a_candidate_without_weight_is_not_in_the_route() {
+    let mut sim = Sim::serving(release(&[("quality", "BeforeTraffic")], &STEPS));
+    sim.runs.insert("quality".to_owned(), super::sim::Run::Fail);
+    let route = sim.route.clone();
+    sim.version_ready("v2");
+    sim.settle();
+    assert_eq!((sim.reason().as_str(), sim.route == route), ("RolledBack", true));
+}
+
+#[test]
+fn a_weight_that_was_persisted_but_never_written_waits_for_the_world() {
+    let mut sim = Sim::moving(release(&[], &STEPS), |c| c.weight == 0);
+    let revision = sim.candidate().revision;
+    while sim.candidate().weight == 0 {
+        sim.pass_until(super::sim::Cut::After(0));
+        sim.react();
+    }
+    assert_eq!(sim.weight(&revision), 0);
+    sim.in_view = false;
+    sim.ticks(5);
+    assert_eq!(sim.weight(&revision), 0, "nobody knows whether it has a pod");
+    sim.in_view = true;
+    sim.pass();
+    assert_eq!(sim.weight(&revision), 5);
+}

@@ -167,6 +167,11 @@ impl Sim {
         index.status.get_or_insert_default().versions.push(version);
     }
 
+    pub fn has_version(&self, name: &str) -> bool {
+        let Referred::Here(index) = &self.index else { return false };
+        index.status.iter().flat_map(|s| &s.versions).any(|v| v.name == name)
+    }
+
     pub fn edit(&mut self, change: impl FnOnce(&mut RagRelease)) {
         change(&mut self.release);
         let generation = self.release.metadata.generation.unwrap_or(0);

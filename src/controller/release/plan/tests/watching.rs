@@ -1,1 +1,116 @@
-//! placeholder
+//! After a promotion: the way back, and its end.
+
+use super::sim::Sim;
+use super::world::release;
+
+const STEPS: [(i32, &str); 2] = [(50, "10s"), (100, "0s")];
+const GATES: [(&str, &str); 1] = [("live", "DuringTraffic")];
+
+fn promoted() -> Sim {
+    let mut sim = Sim::serving(release(&GATES, &STEPS));
+    sim.requests = 1_000;
+    sim.version_ready("v2");
+    sim.ticks(30);
+    assert_eq!((sim.reason().as_str(), sim.status().history.len()), ("Promoted", 2));
+    sim
+}
+
+#[test]
+fn a_breach_in_the_window_brings_the_previous_revision_back_even_unseen() {
+    for (in_view, paused) in [(true, false), (false, false), (true, true)] {
+        let mut sim = promoted();
+        let (bad, good) = (sim.stable(), sim.status().previous.unwrap().revision);
+        sim.in_view = in_view;
+        sim.release.spec.paused = paused;
+        sim.errors.insert(bad.clone(), 60);
+        (0..10).for_each(|_| sim.flow());
+        sim.pass();
+        assert_eq!((sim.weight(&bad), sim.weight(&good)), (0, 100), "in the pass that sees it");
+        sim.in_view = true;
+        sim.settle();
+        assert_eq!((sim.reason().as_str(), sim.stable()), ("RolledBack", good.clone()));
+        assert_eq!(sim.status().failed_revisions[0].reason, "SloBreached");
+        assert_eq!(sim.route_weights(), [(good, 100)]);
+        sim.ticks(50);
+        assert_eq!(sim.status().candidate, None, "it is not tried again by itself");
+    }
+}
+
+#[test]
+fn no_ready_pod_brings_the_previous_revision_back_if_that_one_has_pods() {
+    for both in [false, true] {
+        let mut sim = promoted();
+        let (bad, good) = (sim.stable(), sim.status().previous.unwrap().revision);
+        sim.not_ready.push(bad.clone());
+        if both {
+            sim.not_ready.push(good.clone());
+        }
+        sim.pass();
+        assert_eq!(sim.stable(), if both { bad } else { good });
+        if both {
+            assert_eq!(sim.reason(), "StableUnavailable");
+        }
+    }
+}
+
+#[test]
+fn errors_without_an_objective_do_not_roll_back_after_the_promotion() {
+    let mut sim = Sim::serving(release(&[], &STEPS));
+    sim.requests = 1_000;
+    sim.version_ready("v2");
+    sim.ticks(30);
+    let stable = sim.stable();
+    sim.errors.insert(stable.clone(), 60);
+    sim.ticks(10);
+    assert_eq!(sim.stable(), stable);
+}
+
+#[test]
+fn the_window_ends_and_the_previous_pods_go() {
+    let mut sim = promoted();
+    assert_eq!(sim.deployments.len(), 2);
+    sim.advance(72 * 3_600 - 1_000);
+    assert!(sim.pass().requeue.is_some_and(|again| again.as_secs() <= 1_000));
+    sim.settle();
+    assert_eq!(sim.deployments.len(), 2);
+    sim.advance(1_000);
+    sim.settle();
+    assert_eq!((sim.status().previous, sim.deployments.len(), sim.services.len()), (None, 1, 1));
+    let stable = sim.stable();
+    sim.errors.insert(stable.clone(), 60);
+    sim.ticks(10);
+    assert_eq!((sim.stable(), sim.reason().as_str()), (stable, "Promoted"));
+}
+
+#[test]
+fn a_window_of_nothing_keeps_nothing() {
+    let mut sim = Sim::serving(release(&GATES, &STEPS));
+    sim.edit(|r| r.spec.rollback.window = "0s".to_owned());
+    sim.requests = 1_000;
+    sim.version_ready("v2");
+    sim.ticks(30);
+    assert_eq!((sim.reason().as_str(), sim.status().previous), ("Promoted", None));
+    assert_eq!(sim.deployments.len(), 1);
+}
+
+#[test]
+fn only_the_last_previous_is_kept() {
+    let mut sim = promoted();
+    let second = sim.stable();
+    sim.version_ready("v3");
+    sim.ticks(30);
+    assert_eq!(sim.status().previous.unwrap().revision, second);
+    assert_eq!(sim.deployments.len(), 2);
+}
+
+#[test]
+fn the_sums_go_on_over_a_promotion_and_a_restart() {
+    let mut sim = promoted();
+    sim.ticks(60);
+    let requests = |sim: &Sim| sim.status().online[0].requests;
+    let before = requests(&sim);
+    assert!(before > 10_000, "{before}");
+    sim.restart();
+    sim.ticks(60);
+    assert!(requests(&sim) > before);
+}

@@ -35,7 +35,7 @@ pub fn release(gates: &[(&str, &str)], steps: &[(i32, &str)]) -> RagRelease {
 /// A version of an index: its name, its state and whether it has a keyword side.
 pub fn version(name: &str, state: &str, keyword: bool) -> Value {
     json!({
-        "name": name, "state": state, "cause": "Spec", "physical": format!("docs-{name}"),
+        "name": name, "state": state, "cause": "Spec", "physical": format!("docs-{name}"), "claim": "docs",
         "contentDigest": format!("content-{name}"), "fingerprint": "0123456789ab", "model": "words",
         "keyword": keyword, "createdAt": START
     })
