@@ -43,11 +43,15 @@ make_control_groups() {
   local group controller
   for group in "${CONTROL_GROUPS[@]}"; do
     mkdir -p "$group"
+    # All pods together are one of many to the scheduler of the kernel: a build beside them would starve them, and
+    # a starved server looks like a bad release.
+    [[ ! -f $group/cpu.shares ]] || echo 16384 >"$group/cpu.shares"
   done
   if [[ -f /sys/fs/cgroup/cgroup.controllers ]]; then
     for controller in cpu cpuset memory pids; do
       echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control
     done
+    echo 1000 >"/sys/fs/cgroup/$CONTROL_GROUP/cpu.weight"
   fi
 }
 
