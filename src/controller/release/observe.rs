@@ -149,7 +149,7 @@ async fn world(ctx: &Context, release: &RagRelease, namespace: &str, uid: &str) 
     }
     let mut claims: Vec<String> = kept.iter().map(|s| s.claim.clone()).collect();
     if let Referred::Here(index) = &index {
-        claims.extend(index.spec.store.embedded.as_ref().map(|e| e.claim_name.clone()));
+        claims.extend(index.status.iter().flat_map(|s| &s.versions).map(|v| v.claim.clone()));
     }
     claims.sort();
     claims.dedup();

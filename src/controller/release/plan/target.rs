@@ -69,10 +69,9 @@ pub fn resolve(release: &RagRelease, seen: &Observed, spec: &Result<Validated, I
         );
         return wrong(Reason::InvalidSpec, text);
     }
-    let (Some(content_digest), Some(claim)) =
-        (version.content_digest.clone(), index.spec.store.embedded.as_ref().map(|e| e.claim_name.clone()))
-    else {
-        return wrong(Reason::InvalidSpec, format!("VectorIndex {name} names no store; set `spec.store.embedded`."));
+    let Some(content_digest) = version.content_digest.clone() else {
+        let text = format!("Version {} of VectorIndex {name} has no content digest; rebuild the index.", version.name);
+        return waiting(Reason::Preparing, text);
     };
     let tuple = Tuple {
         content_digest,
@@ -86,7 +85,8 @@ pub fn resolve(release: &RagRelease, seen: &Observed, spec: &Result<Validated, I
         index: index.name_any(),
         version: version.name.clone(),
         physical: version.physical.clone(),
-        claim,
+        // A version stays on the claim that it was built on, whatever the spec says by now.
+        claim: version.claim.clone(),
         model: version.model.clone(),
         image: seen.config.image.clone(),
     }))
