@@ -215,7 +215,7 @@ fn say_load(tally: &Tally, rollback: &Rollback) {
         milliseconds(tally.latency(0.5)),
         milliseconds(tally.latency(0.99)),
     );
-    println!("All bad answers fell into step d, where the encoder was made to fail ({}).", rollback.errors());
+    println!("All {} bad answers fell into step d, where the encoder was made to fail.", rollback.errors());
     for (revision, answers) in &tally.good {
         println!("  {revision}: {answers} answers");
     }

@@ -52,6 +52,8 @@ pub struct Story<'a> {
     load: Option<Load>,
     /// Questions asked beside the load.
     asked: usize,
+    /// Bad answers that the story itself made, by a fault.
+    made_bad: usize,
 }
 
 impl<'a> Story<'a> {
@@ -74,6 +76,7 @@ impl<'a> Story<'a> {
             path,
             load: None,
             asked: 0,
+            made_bad: 0,
         };
         story.apply("examples/handbook/1-namespace.yaml").await?;
         story.apply("examples/handbook/2-claims.yaml").await?;
@@ -228,10 +231,19 @@ impl<'a> Story<'a> {
         Ok(stable.revision)
     }
 
-    /// Ends the load and says what became of every request of the story.
+    /// Ends the load and says what became of every request of the story: none was bad but those whose encoder
+    /// the story made fail.
     pub async fn end(mut self) -> Result<Tally> {
         let load = self.load.take().context("the load has not begun")?;
-        Ok(load.stop().await)
+        let tally = load.stop().await;
+        ensure!(
+            tally.bad_total() == self.made_bad,
+            "{} bad answers in all, but {} while the encoder failed: {:?}",
+            tally.bad_total(),
+            self.made_bad,
+            tally.bad
+        );
+        Ok(tally)
     }
 }
 

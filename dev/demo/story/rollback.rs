@@ -105,6 +105,7 @@ impl Story<'_> {
         let own_time = rollback_time(&before, &scrape::operator(self.cluster).await?)?;
         let tally = self.load()?.since(fault_on);
         let last_bad = tally.last_bad.unwrap_or(fault_on);
+        self.made_bad = self.made_bad.saturating_add(tally.bad_total());
         Ok(Rollback {
             requests: self.load()?.between(fault_on, last_bad).requests,
             bad: tally.bad,
