@@ -373,7 +373,7 @@ impl ScrapeTask {
             let began = Instant::now();
             let task = &self;
             let answers: Vec<_> = futures::stream::iter(targets)
-                .map(|(revision, pod, address)| async move { (revision, pod, task.scrape(&address).await) })
+                .map(|[revision, pod, address]| async move { (revision, pod, task.scrape(&address).await) })
                 .buffer_unordered(16)
                 .collect()
                 .await;
@@ -386,12 +386,13 @@ impl ScrapeTask {
         }
     }
 
-    fn wanted(&self) -> Option<(Vec<(String, String, String)>, Duration)> {
+    /// Revision, pod and address of each target, and the interval.
+    fn wanted(&self) -> Option<(Vec<[String; 3]>, Duration)> {
         let map = lock(&self.watched);
         // An entry that was ended and begun anew has a task of its own.
         let entry = map.get(&self.uid).filter(|entry| Arc::ptr_eq(&entry.changed, &self.changed))?;
         let targets = entry.watch.targets.iter().flat_map(|(revision, pods)| {
-            pods.iter().map(|(uid, address)| (revision.clone(), uid.clone(), address.clone()))
+            pods.iter().map(|(uid, address)| [revision.clone(), uid.clone(), address.clone()])
         });
         Some((targets.collect(), entry.watch.interval))
     }
