@@ -41,7 +41,7 @@ words! {
         Building, Verifying, CountMismatch, NotOwned, ChecksPassed, ChecksFailed, ShrinkGuard, SelfRetrievalLow,
         DatasetInvalid, SourceUnavailable, VectorStoreUnavailable,
         Preparing, Stepping, RollingBack, RolledBack, Promoted, Superseded, Paused, GateInconclusive,
-        GateUnavailable, Aborted, RouteNotAccepted, RouteDrift, GatewayApiMissing, StableMissing,
+        GateUnavailable, Aborted, StatusRestored, RouteNotAccepted, RouteDrift, GatewayApiMissing, StableMissing,
         StableUnavailable, FingerprintMismatch, GateFailed, SloBreached, Unavailable,
         ServingStable, ServingCandidate, NoReadyEndpoints, Deleting,
     }

@@ -11,6 +11,7 @@ mod down;
 mod gates;
 mod machine;
 pub mod online;
+mod restore;
 mod sample;
 mod seen;
 mod start;
@@ -73,6 +74,7 @@ pub fn plan(release: &RagRelease, seen: &Observed) -> Plan<RagReleaseStatus> {
     }
     let spec = Validated::parse(&release.spec);
     let target = target::resolve(release, seen, &spec);
+    draft.restore();
     draft.commands();
     draft.unresolved = target == target::Target::Unknown;
     let state = draft.step(&target, &spec);

@@ -220,3 +220,31 @@ fn children_that_were_changed_or_deleted_are_put_back() {
     sim.pass();
     assert!(sim.deployments.iter().any(|d| d.metadata.name == Some(format!("shop-{}", sim.stable()))));
 }
+
+/// An empty status beside a route of ours is no first release: gates and steps stand between, and what serves stays.
+#[test]
+fn a_lost_status_takes_stable_over_from_the_route_and_starts_anew_from_there() {
+    for weight in [0, 5, 50] {
+        let mut sim = Sim::moving(release(&GATES, &STEPS), |c| c.weight == weight);
+        let (stable, jobs) = (sim.stable(), sim.jobs.len());
+        sim.release.status = None;
+        sim.restart();
+        sim.in_view = false;
+        sim.tick();
+        sim.in_view = true;
+        sim.pass();
+        assert_eq!(sim.stable(), stable, "from {weight}");
+        assert!(sim.has_event("StatusRestored"));
+        assert_eq!(sim.route_weights(), [(stable, 100)]);
+        sim.weights.clear();
+        sim.ticks(80);
+        let steps: Vec<i32> = sim.weights.iter().map(|(_, w)| *w).collect();
+        assert_eq!(steps, [5, 25, 50, 100], "from {weight}");
+        assert!(sim.jobs.len() > jobs);
+    }
+    let mut settled = Sim::serving(release(&GATES, &STEPS));
+    settled.release.status = None;
+    settled.settle();
+    assert_eq!(settled.reason(), "Promoted");
+    assert_eq!(settled.deployments.len(), 1);
+}

@@ -81,7 +81,8 @@ fn a_deleted_route_comes_back_with_the_weights_as_decided() {
 fn a_weight_edited_by_hand_is_put_back_and_never_advances_the_release() {
     for weight in [0, 4, 6, 100] {
         let mut sim = holding();
-        sim.ticks(3);
+        sim.ticks(10);
+        assert!(sim.status().traffic.unwrap().counted.unwrap().candidate > 0);
         let mut route = sim.route.clone().unwrap();
         route.spec.rules[0].backend_refs[0].weight = Some(100 - weight);
         route.spec.rules[0].backend_refs[1].weight = Some(weight);

@@ -28,7 +28,7 @@ impl Sim {
 
     fn goes_up_only_with_evidence(&self, old: &RagReleaseStatus, new: &RagReleaseStatus, seen: &Observed) {
         let before = old.candidate.as_ref().map_or(0, |c| c.weight);
-        let first = old.stable.is_none() && new.stable.is_some();
+        let first = old.stable.is_none() && old.candidate.is_some() && new.stable.is_some();
         let promoted = first || old.stable.as_ref().map(|s| &s.revision) != new.stable.as_ref().map(|s| &s.revision);
         let rises = new.candidate.as_ref().is_some_and(|c| c.weight > before);
         if !(rises || first) {
