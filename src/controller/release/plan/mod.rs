@@ -283,8 +283,6 @@ impl<'a> Draft<'a> {
         if traffic.accepted != accepted {
             traffic.accepted = accepted;
             traffic.converged_at = accepted.then_some(now);
-            // What was counted while the route said something else says nothing of this weight.
-            traffic.counted = None;
         }
     }
 

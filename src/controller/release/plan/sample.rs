@@ -48,6 +48,7 @@ impl Draft<'_> {
         let outcomes = online::outcomes(&self.plan.status, &self.seen.readings, &revision);
         let sums = online::to_status(&outcomes, &revision);
         let candidate = self.plan.status.candidate.clone();
+        // What was counted while the route said something else says nothing of this weight.
         let counted = candidate.as_ref().filter(|_| self.converged()).map(|c| self.counted(c));
         let before = self.plan.status.traffic.as_ref().and_then(|t| t.counted.clone());
         if sums == self.plan.status.online && counted == before {

@@ -133,7 +133,7 @@ fn play(sim: &mut Sim, input: Input) {
             sim.deployments.clear();
             sim.services.clear();
         }
-        Input::Runs(run) => drop(sim.runs.insert("quality".to_owned(), run)),
+        Input::Runs(run) => sim.runs_end(run),
         Input::Crash(actions) => {
             sim.pass_until(Cut::After(actions));
             sim.restart();
@@ -228,7 +228,7 @@ fn every_order_of_two_inputs_from_every_stage_is_safe_and_comes_to_rest() {
                 eprintln!("start {s}: {first:?}, {second:?}");
                 play(&mut twice, second);
                 // The rest is dear: one in 31, others for each start.
-                if (i * INPUTS.len() + j + s) % 31 == 0 {
+                if (i * INPUTS.len() + j + s).is_multiple_of(31) {
                     comes_to_rest(twice, &format!("start {s}: {first:?}, {second:?}"));
                 }
             }

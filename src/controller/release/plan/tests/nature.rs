@@ -114,6 +114,16 @@ impl Sim {
         changed || before != self.route.as_ref().and_then(|r| r.status.clone())
     }
 
+    /// Runs of gate `quality` end like this from now on.
+    pub fn runs_end(&mut self, run: Run) {
+        self.runs.insert("quality".to_owned(), run);
+    }
+
+    /// So many percent of a revision's answers are errors from now on.
+    pub fn fails(&mut self, revision: &str, percent: u64) {
+        self.errors.insert(revision.to_owned(), percent);
+    }
+
     /// The gateway says nothing any more of the route, though it goes on splitting.
     pub fn silence(&mut self) {
         self.gateway = Gateway::Silent;

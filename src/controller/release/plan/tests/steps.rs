@@ -121,7 +121,7 @@ fn a_drift_is_told_in_words_that_do_not_churn() {
 #[test]
 fn what_goes_wrong_with_weight_takes_it_away_in_the_same_pass() {
     let table: [(&str, &Change, &str); 4] = [
-        ("errors beyond the objective", &|s, r| drop(s.errors.insert(r.to_owned(), 60)), "SloBreached"),
+        ("errors beyond the objective", &|s, r| s.fails(r, 60), "SloBreached"),
         ("no ready pod", &|s, r| s.not_ready.push(r.to_owned()), "Unavailable"),
         (
             "a lost Service",
@@ -202,7 +202,7 @@ fn what_rollback_on_does_not_list_waits() {
         sim.edit(|r| r.spec.rollback.on = vec![listed]);
         match harm {
             "pods" => sim.not_ready.push(revision.clone()),
-            _ => drop(sim.errors.insert(revision.clone(), 100)),
+            _ => sim.fails(&revision, 100),
         }
         sim.ticks(6);
         assert_eq!(sim.status().candidate.is_none(), gone, "{listed:?} {harm}: {}", sim.message());
@@ -212,7 +212,7 @@ fn what_rollback_on_does_not_list_waits() {
 #[test]
 fn traffic_never_goes_to_a_stable_that_is_known_to_be_empty() {
     let table: [(&str, &Change); 4] = [
-        ("errors", &|s, r| drop(s.errors.insert(r.to_owned(), 100))),
+        ("errors", &|s, r| s.fails(r, 100)),
         ("abort", &|s, r| s.annotate("abort", r)),
         ("another target", &|s, _| s.version_ready("v3")),
         ("deadline", &|s, _| s.advance(40_000)),
