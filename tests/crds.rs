@@ -1,6 +1,7 @@
 //! The CRDs in `crds/` are what the types say, and are fit for an API server and for `kubectl explain`.
 //!
 //! `make crds` writes them anew.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test stops at the first surprise.
 
 use std::fs;
 use std::path::Path;
