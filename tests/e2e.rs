@@ -86,5 +86,13 @@ fn main() -> ExitCode {
         trials.pop();
     }
     bench.expects(trials.len());
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // After a failure everything stays for whoever looks for the cause.
+    if conclusion.num_failed == 0
+        && let Err(error) = runtime.block_on(bench.clean_up())
+    {
+        eprintln!("the cases' namespaces cannot be removed: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    conclusion.exit_code()
 }

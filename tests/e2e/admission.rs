@@ -10,7 +10,7 @@ use crate::demo::data::manifest;
 use crate::demo::objects::{api_of, apply, delete, documents, placed};
 
 /// Where nothing is stored but for a moment.
-const NAMESPACE: &str = "e2e-admission";
+pub const NAMESPACE: &str = "e2e-admission";
 
 /// One wrong spec: example, pointer, value put there, and what the refusal must say.
 type Wrong = (&'static str, &'static str, Value, &'static str);

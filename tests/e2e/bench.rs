@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, OnceCell};
 
+use crate::admission;
 use crate::demo::cluster::{Cluster, Programs};
 use crate::demo::data::{Dataset, manifest, models};
 use crate::demo::objects::{Look, apply, delete, documents, placed, poll, remove_namespace, wait, wait_gone};
@@ -67,6 +68,15 @@ impl Bench {
         let cluster = self.operator().await?;
         self.fixture.get_or_try_init(|| make_fixture(cluster)).await?;
         Ok(cluster)
+    }
+
+    /// Removes what the cases made, if any of them ran.
+    pub async fn clean_up(&self) -> Result<()> {
+        let Some(cluster) = self.cluster.get() else { return Ok(()) };
+        for namespace in [CASES, admission::NAMESPACE] {
+            remove_namespace(&cluster.client, namespace).await?;
+        }
+        Ok(())
     }
 
     /// Where the audit log stood before the operator was installed.
