@@ -56,6 +56,7 @@ fn trials(runtime: &Arc<Runtime>, bench: &Arc<Bench>) -> Vec<Trial> {
         data::missing_gate_data_is_named_and_nothing_moves,
         data::a_malformed_line_is_named_by_file_and_number,
         data::a_bad_source_is_named_and_its_correction_builds,
+        data::a_spec_changed_in_mid_build_wins,
         canary::an_edited_weight_is_put_back,
         canary::a_deleted_route_comes_back_at_its_weights,
         canary::a_release_deleted_in_mid_canary_leaves_nothing,

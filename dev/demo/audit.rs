@@ -2,6 +2,7 @@
 //!
 //! Only the own cluster has one that can be read; elsewhere what it shows is left out and said to be.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::time::SystemTime;
@@ -24,6 +25,8 @@ pub struct Entry {
     pub object_ref: Option<ObjectRef>,
     #[serde(default)]
     pub response_status: Option<ResponseStatus>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
     request_received_timestamp: String,
 }
 
@@ -58,6 +61,11 @@ impl Entry {
 
     pub fn code(&self) -> i32 {
         self.response_status.as_ref().map_or(0, |s| s.code)
+    }
+
+    /// Whether authorization refused it. A 403 alone also means a namespace that comes to its end.
+    pub fn forbidden(&self) -> bool {
+        self.annotations.get("authorization.k8s.io/decision").is_some_and(|decision| decision == "forbid")
     }
 
     /// Whether the operator asked.

@@ -4,10 +4,13 @@ use anyhow::{Context as _, Result, ensure};
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, CASES};
+use crate::bench::Bench;
 use crate::demo::cluster::Cluster;
 use crate::demo::data::manifest;
 use crate::demo::objects::{api_of, apply, delete, documents, placed};
+
+/// Where nothing is stored but for a moment.
+const NAMESPACE: &str = "e2e-admission";
 
 /// One wrong spec: example, pointer, value put there, and what the refusal must say.
 type Wrong = (&'static str, &'static str, Value, &'static str);
@@ -116,14 +119,14 @@ pub async fn wrong_specs_are_refused_with_what_to_write_instead(bench: &Bench) -
     let cluster = bench.cluster().await?;
     namespace(cluster).await?;
     for file in ["embedding-model", "vector-index", "eval-gate", "rag-release"] {
-        for document in placed(documents(&manifest(&format!("examples/{file}.yaml"))?)?, CASES) {
+        for document in placed(documents(&manifest(&format!("examples/{file}.yaml"))?)?, NAMESPACE) {
             dry_run(cluster, &document).await.with_context(|| format!("examples/{file}.yaml was refused"))?;
         }
     }
     let tables = [wrong_models(), wrong_indexes(), wrong_gates(), wrong_releases()];
     for (file, pointer, value, says) in tables.concat() {
         let example = documents(&manifest(&format!("examples/{file}.yaml"))?)?;
-        let mut document = placed(example, CASES).into_iter().next().context("an empty example")?;
+        let mut document = placed(example, NAMESPACE).into_iter().next().context("an empty example")?;
         let (parent, field) = pointer.rsplit_once('/').context("a pointer without /")?;
         let parent = document.pointer_mut(parent).with_context(|| format!("{file} has no {parent}"))?;
         match (parent, field.parse::<usize>()) {
@@ -146,7 +149,7 @@ pub async fn an_identity_never_changes(bench: &Bench) -> Result<()> {
     let cluster = bench.cluster().await?;
     namespace(cluster).await?;
     let example = documents(&manifest("examples/embedding-model.yaml")?)?;
-    let mut document = placed(example, CASES).into_iter().next().context("an empty example")?;
+    let mut document = placed(example, NAMESPACE).into_iter().next().context("an empty example")?;
     document["metadata"]["name"] = json!("identity");
     let object = apply(&cluster.client, &document).await?;
     let api = api_of(&cluster.client, &object).await?;
@@ -187,7 +190,7 @@ async fn dry_run(cluster: &Cluster, document: &Value) -> Result<()> {
 }
 
 async fn namespace(cluster: &Cluster) -> Result<()> {
-    for document in placed(documents(&manifest("examples/handbook/1-namespace.yaml")?)?, CASES) {
+    for document in placed(documents(&manifest("examples/handbook/1-namespace.yaml")?)?, NAMESPACE) {
         apply(&cluster.client, &document).await?;
     }
     Ok(())

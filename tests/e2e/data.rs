@@ -1,6 +1,7 @@
 //! Data that is missing or wrong: named in the object's status, and nothing that serves is touched.
 
 use anyhow::{Result, ensure};
+use rag_operator::api::index::VersionState;
 use rag_operator::api::{EvalGate, VectorIndex};
 use serde_json::json;
 
@@ -8,7 +9,7 @@ use crate::bench::{
     Bench, LATER, SOON, answers, api, apply_text, release, remove_release, until_condition, until_promoted,
     until_ready, until_release,
 };
-use crate::demo::objects::{apply, delete, wait_gone};
+use crate::demo::objects::{Look, apply, delete, wait, wait_gone};
 
 /// A gate whose data is not there says which; a release that names it keeps its stable revision.
 pub async fn missing_gate_data_is_named_and_nothing_moves(bench: &Bench) -> Result<()> {
@@ -103,4 +104,34 @@ pub async fn a_bad_source_is_named_and_its_correction_builds(bench: &Bench) -> R
     ensure!(built.documents.unwrap_or(0) > 0, "Ready without documents");
     delete(&api::<VectorIndex>(&cluster.client), "bad-source").await?;
     wait_gone(api::<VectorIndex>(&cluster.client), "bad-source", LATER).await
+}
+
+/// A spec that changes while a build runs: the running Job goes, the new spec is what is built.
+pub async fn a_spec_changed_in_mid_build_wins(bench: &Bench) -> Result<()> {
+    let cluster = bench.fixture().await?;
+    let index = |tokens: u32| {
+        format!(
+            "{{apiVersion: ragops.dev/v1alpha1, kind: VectorIndex, metadata: {{name: mid-build}}, spec: \
+             {{embeddingModelRef: {{name: wordllama}}, store: {{embedded: {{claimName: handbook-index}}}}, chunking: \
+             {{maxTokens: {tokens}}}, sources: [{{name: docs, from: {{volume: {{claimName: corpus, path: \
+             handbook/corpus.jsonl}}}}, format: Jsonl, mapping: {{id: _id}}}}]}}}}"
+        )
+    };
+    apply_text(cluster, &index(64)).await?;
+    let indexes = api::<VectorIndex>(&cluster.client);
+    wait(indexes.clone(), "mid-build", "the first build to be under way", SOON, |index| {
+        let under_way = index.and_then(|i| i.status.as_ref()?.build.clone());
+        Ok(under_way.map_or_else(|| Look::NotYet("no build".to_owned()), |_| Look::Done(())))
+    })
+    .await?;
+    apply_text(cluster, &index(8192)).await?;
+    until_ready::<VectorIndex>(cluster, "mid-build", LATER).await?;
+    let status = indexes.get("mid-build").await?.status.unwrap_or_default();
+    let ready: Vec<&str> =
+        status.versions.iter().filter(|v| v.state == VersionState::Ready).map(|v| v.name.as_str()).collect();
+    ensure!(ready == ["v2"], "Ready versions are {ready:?}, expected v2 alone");
+    // Longer chunks than documents: the second spec is what was built.
+    ensure!(status.chunks == status.documents, "{:?} chunks of {:?} documents", status.chunks, status.documents);
+    delete(&indexes, "mid-build").await?;
+    wait_gone(indexes, "mid-build", LATER).await
 }

@@ -27,7 +27,7 @@ pub async fn the_role_is_exact(bench: &Bench) -> Result<()> {
         } else {
             format!("{}/{}", object.resource, object.subresource)
         };
-        if entry.code() == 403 {
+        if entry.forbidden() {
             forbidden.insert(format!("{} {}", entry.verb, entry.uri));
         } else {
             used.insert((object.api_group.clone(), resource, entry.verb.clone()));
@@ -35,14 +35,32 @@ pub async fn the_role_is_exact(bench: &Bench) -> Result<()> {
     }
     ensure!(forbidden.is_empty(), "forbidden requests: {forbidden:#?}");
     ensure!(!used.is_empty(), "the audit log holds no request of the operator");
-    let unused: Vec<Right> = granted()?.into_iter().filter(|right| !used.contains(right)).collect();
+    let unused: Vec<String> = granted()?
+        .into_iter()
+        .filter(|rule| {
+            !rule.resources.iter().any(|r| used.contains(&(rule.group.clone(), r.clone(), rule.verb.clone())))
+        })
+        .filter(|rule| !UNSEEN.contains(&(rule.verb.as_str(), rule.resources.concat().as_str())))
+        .map(|rule| format!("{} of {:?} in {:?}", rule.verb, rule.resources, rule.group))
+        .collect();
     ensure!(unused.is_empty(), "rights that nothing used: {unused:#?}");
     Ok(())
 }
 
-/// The rights of dev/install/2-role.yaml, but for `*/finalizers`: clusters that check owner references ask for
-/// it when others are written, and no request ever shows it.
-fn granted() -> Result<Vec<Right>> {
+/// Rights whose use no run can be made to show. A creation whose reply was lost is read back: that takes a
+/// fault of the network at one moment.
+const UNSEEN: [(&str, &str); 1] = [("get", "controllerrevisions")];
+
+/// One verb of one rule: used when it is used of any of the rule's resources.
+struct Granted {
+    group: String,
+    resources: Vec<String>,
+    verb: String,
+}
+
+/// The rules of dev/install/2-role.yaml, but for `*/finalizers`: clusters that check owner references ask for it
+/// when others are written, and no request ever shows it.
+fn granted() -> Result<Vec<Granted>> {
     let role = documents(&manifest("dev/install/2-role.yaml")?)?
         .into_iter()
         .find(|d| d["kind"] == "ClusterRole")
@@ -53,11 +71,14 @@ fn granted() -> Result<Vec<Right>> {
     };
     let mut rights = Vec::new();
     for rule in role["rules"].as_array().context("no rules")? {
+        let resources: Vec<String> =
+            words(rule, "resources").into_iter().filter(|r| !r.ends_with("/finalizers")).collect();
+        if resources.is_empty() {
+            continue;
+        }
         for group in words(rule, "apiGroups") {
-            for resource in words(rule, "resources").into_iter().filter(|r| !r.ends_with("/finalizers")) {
-                for verb in words(rule, "verbs") {
-                    rights.push((group.clone(), resource.clone(), verb));
-                }
+            for verb in words(rule, "verbs") {
+                rights.push(Granted { group: group.clone(), resources: resources.clone(), verb });
             }
         }
     }
