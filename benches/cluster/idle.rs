@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use super::ground::{Ground, LATER};
@@ -46,6 +46,7 @@ pub async fn measure(ground: &Ground<'_>, report: &mut Report) -> Result<()> {
     eprintln!("Counting for {} s …", time.as_secs());
     let (mark, cpu) = (audit::mark(log)?, process::cpu(pid)?);
     tokio::time::sleep(time).await;
+    ensure!(audit::mark(log)? >= mark, "the audit log was rotated while requests were counted; run the bench again");
     let (entries, used) = (audit::since(log, mark)?, process::cpu(pid)?.saturating_sub(cpu));
     let memory = process::memory(pid)?;
     let minutes = time.as_secs_f64() / 60.0;
