@@ -11,7 +11,7 @@ TARGET := target/x86_64-unknown-linux-gnu
 export CLUSTER ?= own
 export RAG_MODELS := $(MODELS_DIR)
 
-.PHONY: help lint test demo crds image
+.PHONY: help lint test demo bench crds image
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
@@ -27,6 +27,18 @@ demo: doctor models ## The story on the real cluster, told step by step
 	$(MAKE) --no-print-directory cluster-for-$(CLUSTER)
 	cargo build --locked --bin rag --example demo --example fault-proxy
 	cargo run --locked --quiet --example demo
+
+bench: ## Measure, in a release build: tables, and JSON below target/bench (CLUSTER=none: without the cluster)
+	cargo bench --locked --bench serve --bench index
+	$(MAKE) --no-print-directory bench-cluster-$(CLUSTER)
+
+.PHONY: bench-cluster-own bench-cluster-current bench-cluster-none
+bench-cluster-own bench-cluster-current: bench-cluster-%: doctor models
+	$(MAKE) --no-print-directory cluster-for-$*
+	cargo build --locked --release --example fault-proxy
+	cargo bench --locked --bench cluster
+bench-cluster-none:
+	@echo "The operator is not measured: that needs a cluster, and CLUSTER is none."
 
 crds: ## Write crds/ anew from the types
 	RAG_WRITE_GOLDENS=1 cargo test --locked --test crds

@@ -64,10 +64,8 @@ impl Cluster {
     pub async fn connect(programs: &Programs) -> Result<Self> {
         match std::env::var("CLUSTER").as_deref() {
             Ok("current") => Self::current().await,
-            Ok(other) if !other.is_empty() => {
-                bail!("CLUSTER is {other:?}; write `current` for the kubeconfig's context, or leave it out")
-            }
-            _ => Self::own(programs).await,
+            Ok("" | "own") | Err(_) => Self::own(programs).await,
+            Ok(other) => bail!("CLUSTER is {other:?}; write `current` for the kubeconfig's context, or leave it out"),
         }
     }
 

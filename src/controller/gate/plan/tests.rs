@@ -308,7 +308,7 @@ fn small_sets_are_told_at_once() {
     for (queries, advice, margin) in [
         (168, None, 0.0177),
         (149, None, 0.02),
-        (148, Some("add 1 queries"), 0.0201),
+        (148, Some("add 1 query"), 0.0201),
         (60, Some("60 queries can certify a margin of .049 at best; set margin 0.05 or add 89 queries"), 0.0488),
         (9, Some("9 queries can certify no margin"), 0.2832),
         (0, Some("can certify no margin"), 1.0),

@@ -30,7 +30,7 @@ use kube::ResourceExt;
 
 use super::observe::{Observed, RouteSeen, World};
 use super::traffic::{self, Acceptance, Weight};
-use crate::api::release::{CandidateStatus, OnInconclusive, Stage, Step, TrafficStatus};
+use crate::api::release::{CandidateStatus, Failure, OnInconclusive, Stage, Step, TrafficStatus};
 use crate::api::{RagRelease, RagReleaseSpec, RagReleaseStatus, Reason, names};
 use crate::controller::condition::{State, parse_time, time_text};
 use crate::controller::event::Note;
@@ -45,6 +45,8 @@ const MOVING: Duration = Duration::from_secs(10);
 const NO_API: Duration = Duration::from_secs(300);
 /// So is a release whose name somebody else's route has.
 const FOREIGN: Duration = Duration::from_secs(60);
+/// A gateway that does not answer delays a deletion by this much at most.
+const DELETION: Duration = Duration::from_secs(30);
 /// A settled release is planned again after this time, should an event have been lost.
 const SETTLED: Duration = Duration::from_secs(600);
 
@@ -316,9 +318,17 @@ impl<'a> Draft<'a> {
         self.plan.actions.insert(0, action);
     }
 
-    /// The route goes first, so that users meet an absent route and no broken backends; the rest is collected
-    /// through its owner references.
+    /// The candidate's weight goes first, then the route, so that users meet stable, then an absent route, and at no
+    /// time a broken backend; the rest is collected through its owner references.
     fn delete(&mut self) {
+        let asked = self.release.metadata.deletion_timestamp.as_ref().map(|at| elapsed(at.0, self.now()));
+        let patient = asked.is_none_or(|since| since < DELETION);
+        if patient && self.takes_weight_away() {
+            self.plan.look_again(Duration::from_secs(1));
+            let text = "The candidate's weight is taken away first, then the route is removed, then the pods.";
+            self.conclude(State::waiting(Reason::Deleting, text));
+            return;
+        }
         if let Some(route) = self.live_route() {
             self.plan.actions.push(Action::Delete {
                 kind: ChildKind::HttpRoute,
@@ -330,6 +340,24 @@ impl<'a> Draft<'a> {
             self.plan.actions.push(Action::Finalizer { present: false });
         }
         self.conclude(State::waiting(Reason::Deleting, "Its route is removed first, then its pods."));
+    }
+
+    /// Whether a candidate still had a weight, or the gateway has not taken it away yet.
+    fn takes_weight_away(&mut self) -> bool {
+        let Some(candidate) = self.plan.status.candidate.clone() else { return false };
+        if self.live_route().is_none() || self.plan.status.stable.is_none() {
+            return false;
+        }
+        if candidate.weight > 0 {
+            let message = format!("Revision {} was withdrawn: the release is deleted.", candidate.revision);
+            let failure = Failure { reason: Reason::Superseded.as_str().to_owned(), message };
+            self.withdraw(&candidate, failure);
+        }
+        if candidate.weight == 0 && self.acceptance() == Acceptance::Accepted {
+            return false;
+        }
+        self.route();
+        true
     }
 }
 

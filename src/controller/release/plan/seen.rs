@@ -19,11 +19,13 @@ impl Draft<'_> {
         world.snapshots.iter().filter_map(Snapshot::read).find(|s| s.revision == revision)
     }
 
-    /// Whether every pod of a revision is updated and ready behind its Service. What is not known is not available.
+    /// Whether every pod of a revision is updated and ready behind its Service, by its Deployment and by the pods
+    /// themselves: the Deployment learns of a pod that fell out a moment later. What is not known is not available.
     pub(super) fn available(&self, revision: &str) -> bool {
         let name = service_name(&self.release.name_any(), revision);
         let found = self.world().and_then(|w| w.deployments.iter().find(|d| d.name_any() == name));
-        found.is_some_and(is_available) && self.has_service(revision) == Some(true)
+        let ready = self.ready_pods(revision).unwrap_or(0);
+        found.is_some_and(|deployment| is_available(deployment, ready)) && self.has_service(revision) == Some(true)
     }
 
     /// Ready pods of a revision; `None`: not known.
@@ -78,10 +80,11 @@ impl Draft<'_> {
     }
 }
 
-fn is_available(deployment: &Deployment) -> bool {
+fn is_available(deployment: &Deployment, ready: usize) -> bool {
     let wanted = deployment.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1);
     let observed = deployment.status.as_ref();
     let current = observed.and_then(|s| s.observed_generation) >= deployment.metadata.generation;
     let enough = |n: Option<i32>| n.unwrap_or(0) >= wanted;
-    current && observed.is_some_and(|s| enough(s.available_replicas) && enough(s.updated_replicas))
+    let ready = i32::try_from(ready).ok();
+    current && enough(ready) && observed.is_some_and(|s| enough(s.available_replicas) && enough(s.updated_replicas))
 }

@@ -1,6 +1,6 @@
 //! Whole lives: the first release, a canary, a change of mind, a failure and a second try.
 
-use super::sim::Sim;
+use super::sim::{Gateway, Sim};
 use super::world::release;
 use crate::api::ConditionType;
 
@@ -196,15 +196,42 @@ fn no_progress_ends_at_the_deadline_but_not_in_a_pause() {
     }
 }
 
-#[test]
-fn a_deleted_release_takes_its_route_away_and_lets_go() {
-    let mut sim = Sim::moving(release(&GATES, &STEPS), |c| c.weight == 25);
+fn delete(sim: &mut Sim) {
     sim.release.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(sim.now));
-    let plan = sim.pass();
-    assert_eq!(plan.actions.len(), 2);
-    assert!(sim.route.is_none() && sim.release.metadata.finalizers.as_ref().unwrap().is_empty());
+}
+
+#[test]
+fn a_deleted_release_takes_the_weight_then_the_route_away_and_lets_go() {
+    let mut sim = Sim::moving(release(&GATES, &STEPS), |c| c.weight == 25);
+    let candidate = sim.status().candidate.unwrap().revision;
+    delete(&mut sim);
+    sim.pass();
+    assert!(sim.route.is_some() && sim.weight(&candidate) == 0, "first the weight");
     assert_eq!(sim.reason(), "Deleting");
+    sim.ticks(2);
+    assert!(sim.route.is_none() && sim.release.metadata.finalizers.as_ref().unwrap().is_empty());
     assert!(sim.pass().actions.is_empty());
+}
+
+#[test]
+fn a_gateway_that_does_not_answer_delays_a_deletion_by_half_a_minute() {
+    let mut sim = Sim::moving(release(&GATES, &STEPS), |c| c.weight == 25);
+    let candidate = sim.status().candidate.unwrap().revision;
+    sim.gateway = Gateway::Silent;
+    delete(&mut sim);
+    sim.ticks(3);
+    assert!(sim.route.is_some() && sim.weight(&candidate) == 0);
+    sim.advance(30);
+    sim.ticks(2);
+    assert!(sim.route.is_none() && sim.release.metadata.finalizers.as_ref().unwrap().is_empty());
+}
+
+#[test]
+fn a_settled_release_that_is_deleted_goes_in_one_pass() {
+    let mut sim = Sim::serving(release(&GATES, &STEPS));
+    delete(&mut sim);
+    assert_eq!(sim.pass().actions.len(), 2);
+    assert!(sim.route.is_none() && sim.release.metadata.finalizers.as_ref().unwrap().is_empty());
 }
 
 #[test]

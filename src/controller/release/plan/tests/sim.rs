@@ -302,7 +302,7 @@ impl Sim {
                 let name = format!("{revision}-{i}");
                 let pod = json!({
                     "metadata": {"name": name, "uid": name, "labels": {(names::LABEL_REVISION): revision}},
-                    "status": {"podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": ready}]}
+                    "status": {"phase": "Running", "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": ready}]}
                 });
                 pods.push(serde_json::from_value(pod).unwrap());
             }
