@@ -15,6 +15,16 @@ use crate::controller::release::traffic::Acceptance;
 const SUMMARY: usize = 160;
 const MESSAGE: usize = 4_096;
 
+/// The head of a message that fits the summary: whole sentences, or a cut one where even the first is too long.
+fn summary(message: &str) -> String {
+    let ends = message.match_indices(". ").map(|(at, _)| at + 1).chain([message.len()]);
+    let fits = |end: &usize| message.get(..*end).is_some_and(|head| head.chars().count() <= SUMMARY);
+    match ends.filter(fits).last().and_then(|end| message.get(..end)) {
+        Some(head) => head.to_owned(),
+        None => message.chars().take(SUMMARY - 2).chain(" …".chars()).collect(),
+    }
+}
+
 pub fn route_not_owned(release: &RagRelease) -> State {
     let name = release.name_any();
     State::stalled(
@@ -63,7 +73,7 @@ impl Draft<'_> {
         };
         let conditions = condition::derive(&self.old.conditions, &state, &[serving], generation, now);
         let gate = self.gate_word();
-        let summary: String = state.message().chars().take(SUMMARY).collect();
+        let summary = summary(state.message());
         let status = self.status();
         status.conditions = conditions;
         status.observed_generation = generation;
@@ -208,5 +218,21 @@ impl Draft<'_> {
             return State::waiting(reason, ready.message.clone());
         }
         State::ready(reason, ready.message.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_ends_with_a_sentence() {
+        let first = "Revision 20bdb084f9 has no ready pod.";
+        let second = "Revision f1e1be6b01 serves 100 %.";
+        let command = "x".repeat(120);
+        assert_eq!(summary(&format!("{first} {second} {command}.")), format!("{first} {second}"));
+        assert_eq!(summary(first), first);
+        let long = summary(&"ü".repeat(500));
+        assert_eq!((long.chars().count(), long.chars().last()), (SUMMARY, Some('…')));
     }
 }
