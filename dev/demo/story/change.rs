@@ -62,6 +62,7 @@ impl Story<'_> {
         let counted = vec![self.counted(&from).await?, self.counted(&to).await?];
         let tally = self.load()?.since(since);
         ensure!(tally.bad_total() == 0, "users saw {} bad answers: {:?}", tally.bad_total(), tally.bad);
+        self.serves = Some(to.clone());
         Ok(Promotion { from, to, run, steps, counted, requests: tally.requests, took })
     }
 

@@ -54,6 +54,7 @@ impl Story<'_> {
             stable.revision
         );
         self.load = Some(Load::start(&self.address, self.dataset.queries.clone(), RATE)?);
+        self.serves = Some(stable.revision.clone());
         Ok(FirstRelease {
             revision: stable.revision,
             version: stable.version,

@@ -52,6 +52,8 @@ pub struct Story<'a> {
     load: Option<Load>,
     /// Questions asked beside the load.
     asked: usize,
+    /// The revision that the last step left stable.
+    serves: Option<String>,
     /// Bad answers that the story itself made, by a fault.
     made_bad: usize,
 }
@@ -76,6 +78,7 @@ impl<'a> Story<'a> {
             path,
             load: None,
             asked: 0,
+            serves: None,
             made_bad: 0,
         };
         story.apply("examples/handbook/1-namespace.yaml").await?;
@@ -225,10 +228,16 @@ impl<'a> Story<'a> {
         format!("{RELEASE}-{revision}")
     }
 
+    /// The stable revision, which must be the one that the step before left: in its rollback window a promoted
+    /// revision may be withdrawn between two steps, and the story would go on with another one.
     async fn stable(&self) -> Result<String> {
         let release = self.releases().get(RELEASE).await?;
-        let stable = release.status.and_then(|s| s.stable).context("nothing is stable")?;
-        Ok(stable.revision)
+        let status = release.status.unwrap_or_default();
+        let stable = status.stable.as_ref().context("nothing is stable")?.revision.clone();
+        let before = self.serves.as_ref().context("no step has left a stable revision")?;
+        let last = status.history.last().map(|h| h.message.as_str()).unwrap_or_default();
+        ensure!(stable == *before, "the step before left {before} stable, now it is {stable}: {last}");
+        Ok(stable)
     }
 
     /// Ends the load and says what became of every request of the story: none was bad but those whose encoder

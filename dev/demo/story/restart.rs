@@ -57,6 +57,7 @@ impl Story<'_> {
         self.no_step_began_twice(mark, &to)?;
         let tally = self.load()?.since(since);
         ensure!(tally.bad_total() == 0, "users saw {} bad answers: {:?}", tally.bad_total(), tally.bad);
+        self.serves = Some(to.clone());
         Ok(Restart { from, to, run, killed_at, weights, restarts, requests: tally.requests, took })
     }
 
