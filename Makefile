@@ -21,6 +21,7 @@ lint: ## Format and clippy, warnings are errors
 
 test: lint doctor models ## Everything: lint, unit and integration tests, and the story on the real cluster
 	$(MAKE) --no-print-directory cluster-for-$(CLUSTER)
+	cargo build --locked --bin rag --examples
 	cargo test --locked
 
 demo: doctor models ## The story on the real cluster, told step by step
