@@ -32,7 +32,7 @@ use parts::words::Words;
 use rag_operator::api::release::Mode;
 use rag_operator::embedding::probe;
 use rag_operator::store::embedded::{Builder, EmbeddedIndex, NewChunk, Stamp};
-use rag_operator::store::{BuildCounts, Distance, Manifest};
+use rag_operator::store::{BuildCounts, Distance, Manifest, StoreError};
 use server::Server;
 
 /// Seed of chunks and queries.
@@ -62,7 +62,7 @@ async fn measure() -> Result<()> {
     report.note(format!("{chunks} chunks of {DIMENSIONS} dimensions, {QUERIES} queries, seed {SEED}."));
     let mut words = Words::new(SEED.wrapping_add(1));
     let queries: Vec<String> = (0..QUERIES).map(|_| words.query()).collect();
-    report.figure("scan of all vectors, in process: median", "µs", scans(&dir.path().join("v1"), &queries)?);
+    searches(&dir.path().join("v1"), &queries, &mut report)?;
     let mut arms = Vec::new();
     for mode in [Mode::Vector, Mode::Hybrid] {
         let server = Server::start(dir.path(), &manifest, &encoder, mode).await?;
@@ -116,20 +116,33 @@ fn build(directory: &Path, chunks: u64) -> Result<Manifest> {
 }
 
 /// Medians of the search alone, without HTTP, encoder and texts of the results.
-fn scans(directory: &Path, queries: &[String]) -> Result<Vec<f64>> {
+fn searches(directory: &Path, queries: &[String], report: &mut Report) -> Result<()> {
     let index = EmbeddedIndex::open(directory)?;
     let vectors: Vec<Vec<f32>> = queries.iter().map(|query| encoder::vector(query)).collect();
-    let mut medians = Vec::new();
+    let (mut scans, mut words) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let mut times = Vec::with_capacity(vectors.len());
-        for vector in &vectors {
-            let begin = Instant::now();
-            index.search_vector(vector, K, None)?;
-            times.push(begin.elapsed());
-        }
-        medians.push(micros(percentile(&mut times, 0.5)));
+        let times = vectors.iter().map(|vector| timed(|| index.search_vector(vector, K, None)));
+        scans.push(micros(percentile(&mut times.collect::<Result<Vec<_>>>()?, 0.5)));
+        let times = queries.iter().map(|query| timed(|| index.search_keyword(query, K, None)));
+        words.push(micros(percentile(&mut times.collect::<Result<Vec<_>>>()?, 0.5)));
     }
-    Ok(medians)
+    report.figure("scan of all vectors, in process: p50", "µs", scans);
+    report.figure("keyword search, in process: p50", "µs", words);
+    let all = usize::try_from(index.manifest().chunks)?;
+    let found = queries.iter().map(|query| Ok(index.search_keyword(query, all, None)?.len()));
+    let mut found = found.collect::<Result<Vec<usize>>>()?;
+    found.sort_unstable();
+    let median = found.get(found.len() / 2).copied().unwrap_or_default();
+    report.note(format!(
+        "A query's words stand in {median} chunks (median): frequent words are as frequent as in English."
+    ));
+    Ok(())
+}
+
+fn timed<T>(search: impl FnOnce() -> Result<T, StoreError>) -> Result<Duration> {
+    let begin = Instant::now();
+    search()?;
+    Ok(begin.elapsed())
 }
 
 fn micros(time: Duration) -> f64 {
