@@ -58,6 +58,7 @@ fn trials(runtime: &Arc<Runtime>, bench: &Arc<Bench>) -> Vec<Trial> {
         data::a_bad_source_is_named_and_its_correction_builds,
         data::a_spec_changed_in_mid_build_wins,
         canary::an_edited_weight_is_put_back,
+        canary::an_edited_deployment_is_put_back,
         canary::a_deleted_route_comes_back_at_its_weights,
         canary::a_release_deleted_in_mid_canary_leaves_nothing,
         canary::an_index_in_use_outlives_its_deletion,

@@ -137,7 +137,10 @@ fn say_rollback(rollback: &Rollback) -> [String; 3] {
     say_run(&rollback.run, "the encoder still worked");
     println!("   then its encoder began to answer 500");
     println!("   {}: {}", rollback.reason, rollback.message);
-    println!("   scrape complete → route written (the operator's own time): {}", milliseconds(rollback.own_time));
+    println!(
+        "   scrape complete → write of the route sent (the operator's own time): {}",
+        milliseconds(rollback.own_time)
+    );
     if let Some(received) = rollback.route_received {
         println!(
             "   the apiserver had the route's change at {}",

@@ -6,6 +6,7 @@
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::time::Instant;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::batch::v1::Job;
@@ -25,8 +26,8 @@ use super::plan::{Action, ChildKind, Plan};
 use super::route::HTTPRoute;
 use crate::api::names;
 
-/// Carries `plan` out for `object`, as it was read.
-pub async fn carry_out<K, S>(ctx: &Context, object: &K, plan: Plan<S>) -> Result<(), Error>
+/// Carries `plan` out for `object`, as it was read. Returns when a write of its route was sent.
+pub async fn carry_out<K, S>(ctx: &Context, object: &K, plan: Plan<S>) -> Result<Option<Instant>, Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + HasStatus<Status = S>
@@ -51,7 +52,11 @@ where
         resource_version = written.resource_version();
         ctx.metrics.write("status");
     }
+    let mut route_sent = None;
     for action in plan.actions {
+        if action.writes_route() {
+            route_sent = Some(Instant::now());
+        }
         perform(ctx, &api, object, &namespace, &mut resource_version, action).await?;
     }
     let reference = object.object_ref(&());
@@ -59,7 +64,7 @@ where
     for note in plan.events.into_iter().chain(derived) {
         ctx.events.send(reference.clone(), note);
     }
-    Ok(())
+    Ok(route_sent)
 }
 
 /// A status that has conditions.
@@ -92,8 +97,9 @@ where
 {
     match action {
         Action::Create { kind, name, body } => create(ctx, kind, namespace, &name, body, object).await,
-        Action::Apply { kind, name, body } => {
+        Action::Apply { kind, name, body, why } => {
             let what = format!("{} {namespace}/{name}", kind.word());
+            tracing::info!("{what} is written: {}", why.trim_start());
             let params = PatchParams::apply(names::MANAGER).force();
             let call = child(&ctx.client, kind, namespace);
             ctx.metrics.write(kind.word());

@@ -81,8 +81,9 @@ pub enum ChildKind {
 pub enum Action {
     /// Create what is absent. An object of that name that is ours counts as done.
     Create { kind: ChildKind, name: String, body: Value },
-    /// Server-side apply of the complete intent; the planner saw that the object is absent or ours.
-    Apply { kind: ChildKind, name: String, body: Value },
+    /// Server-side apply of the complete intent; the planner saw that the object is absent or ours. `why`: where the
+    /// live object differs.
+    Apply { kind: ChildKind, name: String, body: Value, why: String },
     /// Write the whole object; `body` carries the resourceVersion that was read.
     Replace { kind: ChildKind, name: String, body: Value },
     /// Delete the object with this UID, and no other of the same name.
@@ -93,20 +94,45 @@ pub enum Action {
     Finalizer { present: bool },
 }
 
-/// Whether `live` holds everything that `wanted` says; what the server added does not matter.
+impl Action {
+    /// Whether traffic changes with it.
+    pub fn writes_route(&self) -> bool {
+        match self {
+            Self::Create { kind, .. } | Self::Apply { kind, .. } | Self::Replace { kind, .. } => {
+                *kind == ChildKind::HttpRoute
+            }
+            Self::Delete { .. } | Self::ExpireJob { .. } | Self::Finalizer { .. } => false,
+        }
+    }
+}
+
+/// Where `live` lacks something that `wanted` says, in words; `None`: it holds all of it. What the server added
+/// does not matter.
 ///
-/// Why not a digest: an edit by hand must be seen too.
-pub fn covers(live: &Value, wanted: &Value) -> bool {
+/// Why not a digest: an edit by hand must be seen too, and whoever reads the log must see which.
+pub fn difference(live: &Value, wanted: &Value) -> Option<String> {
     match (live, wanted) {
-        (Value::Object(live), Value::Object(wanted)) => {
-            wanted.iter().all(|(key, value)| live.get(key).map_or(is_empty(value), |found| covers(found, value)))
+        (Value::Object(live), Value::Object(wanted)) => wanted.iter().find_map(|(key, value)| match live.get(key) {
+            Some(found) => difference(found, value).map(|inside| format!(".{key}{inside}")),
+            None => (!is_empty(value)).then(|| format!(".{key} is absent, wanted {}", shown(value))),
+        }),
+        (Value::Array(live), Value::Array(wanted)) if live.len() == wanted.len() => {
+            let mut pairs = live.iter().zip(wanted).enumerate();
+            pairs.find_map(|(i, (live, wanted))| difference(live, wanted).map(|inside| format!("[{i}]{inside}")))
         }
         (Value::Array(live), Value::Array(wanted)) => {
-            live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| covers(live, wanted))
+            Some(format!(" has {} entries, wanted {}", live.len(), wanted.len()))
         }
-        (Value::String(live), Value::String(wanted)) => live == wanted || same_quantity(live, wanted),
-        (live, wanted) => live == wanted,
+        (Value::String(live), Value::String(wanted)) if same_quantity(live, wanted) => None,
+        (live, wanted) => (live != wanted).then(|| format!(" is {}, wanted {}", shown(live), shown(wanted))),
     }
+}
+
+/// The beginning of a value: a whole template has no place in a log line.
+fn shown(value: &Value) -> String {
+    const MOST: usize = 200;
+    let text = value.to_string();
+    if text.chars().count() <= MOST { text } else { text.chars().take(MOST).chain("...".chars()).collect() }
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -152,10 +178,17 @@ mod tests {
     fn additions_of_the_server_do_not_matter_but_edits_do() {
         let wanted = json!({"spec": {"replicas": 2, "list": [{"name": "a"}], "empty": {}, "cpu": "0.5"}});
         let live = json!({"spec": {"replicas": 2, "list": [{"name": "a", "x": 1}], "cpu": "500m"}, "status": {}});
-        assert!(covers(&live, &wanted));
+        assert_eq!(difference(&live, &wanted), None);
+        let differs = |live| difference(&live, &wanted).unwrap();
         let scaled = json!({"spec": {"replicas": 0, "list": [{"name": "a"}], "cpu": "500m"}});
-        assert!(!covers(&scaled, &wanted));
+        assert_eq!(differs(scaled), ".spec.replicas is 0, wanted 2");
         let longer = json!({"spec": {"replicas": 2, "list": [{"name": "a"}, {"name": "b"}], "cpu": "500m"}});
-        assert!(!covers(&longer, &wanted));
+        assert_eq!(differs(longer), ".spec.list has 2 entries, wanted 1");
+        let other = json!({"spec": {"replicas": 2, "list": [{"name": "b"}], "cpu": "500m"}});
+        assert_eq!(differs(other), r#".spec.list[0].name is "b", wanted "a""#);
+        assert_eq!(
+            differs(json!({"spec": {"replicas": 2, "cpu": "500m"}})),
+            r#".spec.list is absent, wanted [{"name":"a"}]"#
+        );
     }
 }

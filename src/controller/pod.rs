@@ -70,7 +70,8 @@ impl Mounts {
             name: volume.name.clone(),
             mount_path: path.to_owned(),
             sub_path: sub_path.filter(|p| !p.is_empty()).map(ToOwned::to_owned),
-            read_only: Some(read_only),
+            // The server leaves `false` out: saying it would look like a difference in every pass.
+            read_only: read_only.then_some(true),
             ..VolumeMount::default()
         });
         // One volume a name: several paths of the same claim share it.

@@ -53,23 +53,29 @@ pub trait Controlled: Sized + 'static {
 
     /// Decides; pure and total.
     fn plan(object: &Self::Object, observed: &Self::Observed) -> Plan<Self::Status>;
+
+    /// Longest delay before this object is tried again after an error.
+    fn patience(_object: &Self::Object) -> Duration {
+        Duration::MAX
+    }
 }
 
 /// Runs one pass and says when to come back; never fails, so that kube's own error policy has nothing to do.
 pub async fn pass<C: Controlled>(object: Arc<DeserializeGuard<C::Object>>, ctx: Arc<Context>) -> Requeue {
     let key = key::<C>(object.meta());
     let started = Instant::now();
+    let patience = object.0.as_ref().map_or(Duration::MAX, C::patience);
     let guarded = AssertUnwindSafe(tokio::time::timeout(PASS_LIMIT, one::<C>(&object, &ctx))).catch_unwind();
     let (result, requeue) = match guarded.await {
         Ok(Ok(Ok(requeue))) => {
             ctx.failures.reset(&key);
             ("success", requeue)
         }
-        Ok(Ok(Err(error))) => ("error", failed(&ctx, C::WORD, &key, &error)),
+        Ok(Ok(Err(error))) => ("error", failed(&ctx, C::WORD, &key, patience, &error)),
         Ok(Err(_)) => {
             tracing::error!(object = key, "a pass took longer than {} s and was ended", PASS_LIMIT.as_secs());
             ctx.metrics.error(C::WORD);
-            ("error", Requeue::requeue(ctx.failures.next_delay(&key)))
+            ("error", Requeue::requeue(ctx.failures.next_delay(&key).min(patience)))
         }
         Err(panic) => {
             let text = panic_text(panic.as_ref());
@@ -106,15 +112,17 @@ async fn one<C: Controlled>(guard: &DeserializeGuard<C::Object>, ctx: &Context) 
     let seen = Instant::now();
     let plan = C::plan(&live, &observed);
     let (requeue, rollback) = (plan.requeue, plan.rollback);
-    apply::carry_out(ctx, &live, plan).await?;
+    let route_sent = apply::carry_out(ctx, &live, plan).await?;
     if let Some(rollback) = rollback {
-        let own = rollback.since.unwrap_or(seen).elapsed();
+        let since = rollback.since.unwrap_or(seen);
+        let own = route_sent.map_or_else(|| since.elapsed(), |sent| sent.saturating_duration_since(since));
         ctx.metrics.rollback(rollback.reason.as_str(), own.as_secs_f64());
         tracing::info!(
             object = key::<C>(live.meta()),
             reason = rollback.reason.as_str(),
             own_ms = own.as_secs_f64() * 1_000.0,
-            "traffic taken away: from the signals complete to the route written"
+            answered_ms = since.elapsed().as_secs_f64() * 1_000.0,
+            "traffic taken away: from the signals complete to the write of the route sent, and to its answer"
         );
     }
     Ok(requeue.map_or_else(Requeue::await_change, Requeue::requeue))
@@ -137,13 +145,13 @@ async fn tell<C: Controlled>(
     apply::report_undecodable(ctx, &resource, namespace, name, &conditions, generation).await
 }
 
-fn failed(ctx: &Context, word: &'static str, key: &str, error: &Error) -> Requeue {
+fn failed(ctx: &Context, word: &'static str, key: &str, patience: Duration, error: &Error) -> Requeue {
     match error.class() {
         // Somebody wrote between our read and our write: read again.
         Class::Conflict => Requeue::requeue(Duration::from_secs(1)),
         Class::Transient => {
             ctx.metrics.error(word);
-            let delay = ctx.failures.next_delay(key);
+            let delay = ctx.failures.next_delay(key).min(patience);
             tracing::warn!(object = key, %error, retry_seconds = delay.as_secs(), "a pass failed");
             Requeue::requeue(delay)
         }
@@ -151,7 +159,7 @@ fn failed(ctx: &Context, word: &'static str, key: &str, error: &Error) -> Requeu
         Class::Ending => Requeue::requeue(Duration::from_secs(10)),
         Class::Forbidden => {
             ctx.metrics.error(word);
-            let delay = ctx.failures.next_delay(key);
+            let delay = ctx.failures.next_delay(key).min(patience);
             tracing::warn!(object = key, %error, "the operator's role lacks a right; compare it with dev/install");
             Requeue::requeue(delay)
         }

@@ -8,7 +8,7 @@ use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{Api, DynamicObject, ListParams, PostParams};
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Resource, ResourceExt as _};
 use rag_operator::api::names::{FINALIZER, LABEL_OWNER};
 use rag_operator::api::{RagRelease, VectorIndex};
@@ -177,7 +177,27 @@ pub async fn an_index_in_use_outlives_its_deletion(bench: &Bench) -> Result<()> 
     wait_gone(indexes, "in-use", LATER).await
 }
 
-/// The whole story's YAML again and again: not one new Job.
+/// A Deployment edited by hand is put back; the step does not advance meanwhile.
+pub async fn an_edited_deployment_is_put_back(bench: &Bench) -> Result<()> {
+    let cluster = bench.fixture().await?;
+    let canary = MidCanary::make(cluster, "scaled").await?;
+    let api = api::<Deployment>(&cluster.client);
+    let name = canary.service(&canary.stable);
+    let meddler = PatchParams { field_manager: Some("meddler".to_owned()), ..PatchParams::default() };
+    let edit = json!({"spec": {"replicas": 2}});
+    let edited = api.patch(&name, &meddler, &Patch::Merge(&edit)).await?.metadata.generation.unwrap_or(0);
+    wait(api, &name, "the edited replicas to be put back", PUT_BACK, |deployment| {
+        let deployment = deployment.context("the Deployment is gone")?;
+        let replicas = deployment.spec.as_ref().and_then(|s| s.replicas);
+        let newer = deployment.metadata.generation.unwrap_or(0) > edited;
+        Ok(if newer && replicas == Some(1) { Look::Done(()) } else { Look::NotYet(format!("{replicas:?} replicas")) })
+    })
+    .await?;
+    canary.has_not_moved(cluster).await?;
+    remove_release(cluster, canary.name).await
+}
+
+/// The whole story's YAML again and again: not one new Job, and not one write.
 pub async fn the_same_yaml_fifty_times_makes_no_job(bench: &Bench) -> Result<()> {
     let cluster = bench.fixture().await?;
     let mut yaml: Vec<Value> = Vec::new();
@@ -191,6 +211,7 @@ pub async fn the_same_yaml_fifty_times_makes_no_job(bench: &Bench) -> Result<()>
     }
     until_promoted(cluster, "again").await?;
     let before = jobs(cluster).await?;
+    let writes = at_rest(cluster).await?;
     for number in 0..50 {
         for document in &mut yaml {
             // A changed annotation wakes the operator; the spec is the same.
@@ -198,17 +219,24 @@ pub async fn the_same_yaml_fifty_times_makes_no_job(bench: &Bench) -> Result<()>
             apply(&cluster.client, document).await?;
         }
     }
-    // Passes come to rest: no more of them in ten looks.
-    let mut last = (-1.0, 0);
-    poll("the operator to come to rest", SOON, async || {
-        let passes = scrape::operator(cluster).await?.sum("controller_runtime_reconcile_total", &[]);
-        last = if (passes - last.0).abs() < f64::EPSILON { (passes, last.1 + 1) } else { (passes, 0) };
-        Ok(if last.1 >= 10 { Look::Done(()) } else { Look::NotYet(format!("{passes} passes")) })
-    })
-    .await?;
+    let written = at_rest(cluster).await? - writes;
+    ensure!(written == 0.0, "the operator wrote {written} times, although nothing changed; its log says what");
     let new: Vec<String> = jobs(cluster).await?.difference(&before).cloned().collect();
     ensure!(new.is_empty(), "new Jobs: {new:?}");
     remove_release(cluster, "again").await
+}
+
+/// The operator's writes so far, once its passes have come to rest: no more of them in ten looks.
+async fn at_rest(cluster: &Cluster) -> Result<f64> {
+    let mut last = (-1.0, 0);
+    poll("the operator to come to rest", SOON, async || {
+        let seen = scrape::operator(cluster).await?;
+        let passes = seen.sum("controller_runtime_reconcile_total", &[]);
+        last = if (passes - last.0).abs() < f64::EPSILON { (passes, last.1 + 1) } else { (passes, 0) };
+        let writes = seen.sum("rag_writes_total", &[]);
+        Ok(if last.1 >= 10 { Look::Done(writes) } else { Look::NotYet(format!("{passes} passes")) })
+    })
+    .await
 }
 
 async fn jobs(cluster: &Cluster) -> Result<BTreeSet<String>> {

@@ -11,11 +11,13 @@ pub mod revision;
 pub mod traffic;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::context::Context;
 use super::error::Error;
 use super::plan::Plan;
 use super::reconcile::Controlled;
+use crate::api::release::Stage;
 use crate::api::{RagRelease, RagReleaseStatus};
 
 /// The controller of RagRelease.
@@ -33,5 +35,14 @@ impl Controlled for Releases {
 
     fn plan(object: &RagRelease, observed: &observe::Observed) -> Plan<RagReleaseStatus> {
         plan::plan(object, observed)
+    }
+
+    /// While a candidate has traffic, the way back may not wait longer than this for an API server that came back.
+    fn patience(release: &RagRelease) -> Duration {
+        let candidate = release.status.as_ref().and_then(|s| s.candidate.as_ref());
+        match candidate.map(|c| c.stage) {
+            Some(Stage::Stepping | Stage::RollingBack) => Duration::from_secs(4),
+            Some(Stage::Preparing | Stage::Verifying) | None => Duration::MAX,
+        }
     }
 }

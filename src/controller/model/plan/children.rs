@@ -8,7 +8,7 @@ use super::super::{declared, render};
 use super::{LATER, Pass, Reading};
 use crate::api::model::ManagedEndpoint;
 use crate::controller::attempt::has_ended;
-use crate::controller::plan::{Action, ChildKind, body, covers};
+use crate::controller::plan::{Action, ChildKind, body, difference};
 use crate::controller::read::is_owned;
 
 /// How long ended Jobs stay for people, in seconds.
@@ -107,8 +107,9 @@ fn keep(server: &render::Server<'_>, live: &Live, actions: &mut Vec<Action>) {
         (ChildKind::Service, body(&server.service()), live.service.as_ref().map(body)),
     ];
     for (kind, wanted, live) in children {
-        if !live.is_some_and(|live| covers(&live, &wanted)) {
-            actions.push(Action::Apply { kind, name: server.name.clone(), body: wanted });
+        let why = live.map_or_else(|| Some(" is absent".to_owned()), |live| difference(&live, &wanted));
+        if let Some(why) = why {
+            actions.push(Action::Apply { kind, name: server.name.clone(), body: wanted, why });
         }
     }
 }

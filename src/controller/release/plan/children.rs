@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::Draft;
 use super::target::Target;
 use crate::api::names;
-use crate::controller::plan::{Action, ChildKind, covers};
+use crate::controller::plan::{Action, ChildKind, difference};
 use crate::controller::read::Referred;
 use crate::controller::release::render;
 use crate::controller::release::revision::Snapshot;
@@ -62,10 +62,12 @@ impl Draft<'_> {
 
     fn put<K: Serialize>(&mut self, kind: ChildKind, name: &str, live: Option<&K>, body: serde_json::Value) {
         let name = name.to_owned();
-        match live.map(|l| serde_json::to_value(l).unwrap_or_default()) {
-            None => self.plan.actions.push(Action::Create { kind, name, body }),
-            Some(live) if covers(&live, &body) => {}
-            Some(_) => self.plan.actions.push(Action::Apply { kind, name, body }),
+        let Some(live) = live else {
+            self.plan.actions.push(Action::Create { kind, name, body });
+            return;
+        };
+        if let Some(why) = difference(&serde_json::to_value(live).unwrap_or_default(), &body) {
+            self.plan.actions.push(Action::Apply { kind, name, body, why });
         }
     }
 

@@ -23,7 +23,7 @@ impl Sim {
         self.serial += 1;
         match action {
             Action::Create { kind, name, body } => self.create(*kind, name, body),
-            Action::Apply { kind, name, body } => match kind {
+            Action::Apply { kind, name, body, .. } => match kind {
                 ChildKind::Deployment => replace(&mut self.deployments, name, body),
                 ChildKind::Service => replace(&mut self.services, name, body),
                 ChildKind::Job | ChildKind::ControllerRevision | ChildKind::HttpRoute => {
