@@ -444,7 +444,7 @@ mod beginning {
         let claims = spec["volumes"].as_array().unwrap().iter().filter(|v| v["persistentVolumeClaim"].is_object());
         assert_eq!(claims.count(), 1);
         let mounts = &spec["containers"][0]["volumeMounts"];
-        assert_eq!((&mounts[0]["readOnly"], &mounts[1]["readOnly"]), (&json!(true), &json!(false)));
+        assert_eq!((&mounts[0]["readOnly"], &mounts[1]["readOnly"]), (&json!(true), &Value::Null));
     }
 
     #[test]
@@ -1146,7 +1146,7 @@ mod retention {
         assert_eq!(container["args"], json!(["index", "prune"]));
         let mounts = container["volumeMounts"].as_array().unwrap();
         assert_eq!(mounts.len(), 2);
-        assert_eq!((&mounts[0]["mountPath"], &mounts[0]["readOnly"]), (&json!("/index"), &json!(false)));
+        assert_eq!((&mounts[0]["mountPath"], &mounts[0]["readOnly"]), (&json!("/index"), &Value::Null));
     }
 
     #[test]
