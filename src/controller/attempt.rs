@@ -11,7 +11,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 
 use crate::api::{Reason, names};
-use crate::worker::receipt::{Body, ErrorReport, Receipt, Refused};
+use crate::worker::receipt::{Body, ErrorReport, Receipt, Report};
 
 /// What a receipt that does not count is called.
 const RECEIPT_REJECTED: &str = "ReceiptRejected";
@@ -23,9 +23,9 @@ pub struct Attempt {
     pub pods: Vec<Pod>,
 }
 
-/// What became of it.
+/// What became of it; `R` is what it had to report.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub enum Outcome<R = Body> {
     /// No Job of that name.
     Absent,
     /// A Job of that name that is not ours.
@@ -35,12 +35,40 @@ pub enum Outcome {
     /// Under way, but its pod cannot start.
     Stuck { reason: Reason, message: String },
     /// Complete, with a receipt of this run.
-    Done { body: Body, finished_at: Option<Timestamp> },
+    Done { report: R, finished_at: Option<Timestamp> },
     /// It ended without a result that counts.
     Failed { error: ErrorReport, invalid: bool, finished_at: Option<Timestamp> },
 }
 
+impl Outcome {
+    /// The same for who asked for a report of this kind; one of another kind is a failure of Job `name`.
+    pub fn of<R: Report>(self, name: &str) -> Outcome<R> {
+        match self {
+            Self::Absent => Outcome::Absent,
+            Self::Foreign => Outcome::Foreign,
+            Self::Running => Outcome::Running,
+            Self::Stuck { reason, message } => Outcome::Stuck { reason, message },
+            Self::Failed { error, invalid, finished_at } => Outcome::Failed { error, invalid, finished_at },
+            Self::Done { report, finished_at } => match R::of(report) {
+                Some(report) => Outcome::Done { report, finished_at },
+                None => Outcome::Failed { error: refused(name, "it is of another kind"), invalid: false, finished_at },
+            },
+        }
+    }
+}
+
 impl Attempt {
+    /// What became of the Job that `owner_uid` made under the name `run`, where a Job that is going is waited for
+    /// whatever came of it.
+    pub fn unless_going<R: Report>(&self, owner_uid: &str, run: &str) -> Outcome<R> {
+        let going = self.job.as_ref().is_some_and(|job| job.metadata.deletion_timestamp.is_some());
+        match self.outcome(owner_uid, run) {
+            Outcome::Foreign => Outcome::Foreign,
+            _ if going => Outcome::Running,
+            outcome => outcome.of(run),
+        }
+    }
+
     /// What became of the Job that `owner_uid` made for `run`.
     pub fn outcome(&self, owner_uid: &str, run: &str) -> Outcome {
         let Some(job) = &self.job else { return Outcome::Absent };
@@ -72,8 +100,11 @@ impl Attempt {
             .unwrap_or_default();
         match Receipt::parse(&message, run) {
             Ok(Receipt { body: Body::Error(error), .. }) => Outcome::Failed { error, invalid: false, finished_at },
-            Ok(receipt) => Outcome::Done { body: receipt.body, finished_at },
-            Err(refused) => Outcome::Failed { error: refused_report(job, &refused), invalid: false, finished_at },
+            Ok(receipt) => Outcome::Done { report: receipt.body, finished_at },
+            Err(why) => {
+                let name = job.metadata.name.as_deref().unwrap_or_default();
+                Outcome::Failed { error: refused(name, why), invalid: false, finished_at }
+            }
         }
     }
 
@@ -107,11 +138,10 @@ impl Attempt {
     }
 }
 
-fn refused_report(job: &Job, refused: &Refused) -> ErrorReport {
-    let name = job.metadata.name.as_deref().unwrap_or_default();
+fn refused(name: &str, why: impl std::fmt::Display) -> ErrorReport {
     ErrorReport {
         reason: RECEIPT_REJECTED.to_owned(),
-        error: format!("Job {name} is complete, but its receipt does not count: {refused}"),
+        error: format!("Job {name} is complete, but its receipt does not count: {why}"),
     }
 }
 
@@ -233,7 +263,7 @@ mod tests {
     #[test]
     fn a_receipt_counts_only_from_a_complete_job_and_this_run() {
         let done = attempt(Some(("Complete", "")), 0, CHECK);
-        assert!(matches!(done.outcome("owner", "r"), Outcome::Done { body: Body::Check(_), .. }));
+        assert!(matches!(done.outcome("owner", "r"), Outcome::Done { report: Body::Check(_), .. }));
         assert_eq!(done.outcome("other", "r"), Outcome::Foreign);
         assert!(
             matches!(done.outcome("owner", "s"), Outcome::Failed { error, .. } if error.reason == "ReceiptRejected")
@@ -244,6 +274,28 @@ mod tests {
         assert!(matches!(attempt(Some(("Complete", "")), 0, &twice).outcome("owner", "r"), Outcome::Failed { .. }));
         let cut = &CHECK[..40];
         assert!(matches!(attempt(Some(("Complete", "")), 0, cut).outcome("owner", "r"), Outcome::Failed { .. }));
+    }
+
+    #[test]
+    fn a_receipt_of_another_kind_is_a_failure_of_its_job() {
+        use crate::worker::receipt::{BuildReport, CheckReport};
+        let done = attempt(Some(("Complete", "")), 0, CHECK);
+        assert!(matches!(done.outcome("owner", "r").of::<CheckReport>("j"), Outcome::Done { .. }));
+        let Outcome::Failed { error, invalid: false, .. } = done.outcome("owner", "r").of::<BuildReport>("j") else {
+            panic!("expected a failure");
+        };
+        assert_eq!(reason_of(&error), Some(Reason::JobFailed));
+        assert_eq!(error.error, "Job j is complete, but its receipt does not count: it is of another kind");
+    }
+
+    #[test]
+    fn a_job_that_is_going_is_waited_for() {
+        use crate::worker::receipt::CheckReport;
+        let mut done = attempt(Some(("Complete", "")), 0, CHECK);
+        done.job.as_mut().unwrap().metadata.deletion_timestamp =
+            Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
+        assert_eq!(done.unless_going::<CheckReport>("owner", "r"), Outcome::Running);
+        assert_eq!(done.unless_going::<CheckReport>("other", "r"), Outcome::Foreign);
     }
 
     #[test]

@@ -40,6 +40,28 @@ pub enum Body {
     Error(ErrorReport),
 }
 
+/// A result that is asked for by its type.
+pub trait Report: Sized {
+    /// `None`: a receipt of another kind.
+    fn of(body: Body) -> Option<Self>;
+}
+
+macro_rules! reports {
+    ($($kind:ident: $report:ty),+) => { $(impl Report for $report {
+        fn of(body: Body) -> Option<Self> {
+            if let Body::$kind(report) = body { Some(report) } else { None }
+        }
+    })+ };
+}
+reports!(
+    Build: BuildReport,
+    Verify: VerifyReport,
+    Prune: PruneReport,
+    Check: CheckReport,
+    Evaluate: EvaluateReport,
+    Probe: ProbeReport
+);
+
 /// Result of a build: source = indexed + quarantined + skipped, exactly.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

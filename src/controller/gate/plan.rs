@@ -20,7 +20,7 @@ use crate::controller::plan::{Action, ChildKind, Plan, body};
 use crate::controller::spec::words;
 use crate::evaluation::paired::certifiable_margin;
 use crate::evaluation::verdict::advice;
-use crate::worker::receipt::{Body, CheckReport, ErrorReport};
+use crate::worker::receipt::CheckReport;
 
 mod runs;
 
@@ -64,15 +64,6 @@ struct Pass<'a> {
     plan: Plan<EvalGateStatus>,
 }
 
-/// What is known of the next check.
-enum Reading {
-    Absent,
-    Running,
-    Stuck { reason: Reason, message: String },
-    Read { report: CheckReport, finished_at: Option<Timestamp> },
-    Failed { error: ErrorReport, invalid: bool, finished_at: Option<Timestamp> },
-}
-
 impl Pass<'_> {
     fn online(&mut self, online: &Online<'_>) -> State {
         let status = &mut self.plan.status;
@@ -100,50 +91,47 @@ impl Pass<'_> {
     fn retrieval(&mut self, retrieval: &Retrieval<'_>) -> State {
         self.plan.status.kind = Some("retrieval".to_owned());
         self.drop_others();
-        let Some(reading) = self.reading() else {
-            let text = format!(
-                "Job `{}` exists in this namespace and does not belong to this EvalGate; nothing was written. Delete or \
-                 rename it.",
-                self.check_name
-            );
-            return State::stalled(Reason::NotOwned, text);
-        };
-        let state = self.checked(retrieval, reading);
+        let outcome = self.observed.check.unless_going(&self.gate.uid().unwrap_or_default(), &self.check_name);
+        if outcome == Outcome::Foreign {
+            return self.not_owned();
+        }
+        let state = self.checked(retrieval, outcome);
         self.advise(retrieval);
         state.unwrap_or_else(|| self.ready(retrieval))
     }
 
     /// Where the check stands; `None`: it counts.
-    fn checked(&mut self, retrieval: &Retrieval<'_>, reading: Reading) -> Option<State> {
+    fn checked(&mut self, retrieval: &Retrieval<'_>, outcome: Outcome<CheckReport>) -> Option<State> {
         let observed = self.observed;
-        match reading {
-            Reading::Read { report, finished_at } => {
+        match outcome {
+            Outcome::Foreign => Some(self.not_owned()),
+            Outcome::Done { report, finished_at } => {
                 self.take(report, finished_at);
                 observed.check.job.iter().for_each(|job| self.plan.expire(job, KEEP_DONE));
                 None
             }
-            Reading::Absent if !self.wanted() => None,
-            Reading::Absent if !observed.data => {
+            Outcome::Absent if !self.wanted() => None,
+            Outcome::Absent if !observed.data => {
                 self.plan.look_again(LATER);
                 Some(self.missing(retrieval))
             }
-            Reading::Absent => {
+            Outcome::Absent => {
                 let (gate, name) = (self.gate, self.check_name.clone());
                 let job = render::check(gate, &observed.config, &name, retrieval.dataset, retrieval.timeout);
                 self.plan.actions.push(Action::Create { kind: ChildKind::Job, name, body: body(&job) });
                 self.plan.look_again(SOON);
                 Some(self.reading_on())
             }
-            Reading::Running => {
+            Outcome::Running => {
                 self.plan.look_again(SOON);
                 let waits = observed.check.pods.iter().any(|pod| waits_for_volumes(pod, observed.now));
                 Some(if waits { self.unmounted(retrieval) } else { self.reading_on() })
             }
-            Reading::Stuck { reason, message } => {
+            Outcome::Stuck { reason, message } => {
                 self.plan.look_again(SOON);
                 Some(State::waiting(reason, format!("The data set cannot be read yet. {message} {WAIT}")))
             }
-            Reading::Failed { error, invalid: true, .. } => {
+            Outcome::Failed { error, invalid: true, .. } => {
                 observed.check.job.iter().for_each(|job| self.plan.expire(job, KEEP_FAILED));
                 let text = format!(
                     "{} {WAIT} Correct the file; to check it at once, delete Job {}.",
@@ -152,7 +140,7 @@ impl Pass<'_> {
                 );
                 Some(State::stalled(reason_of(&error).unwrap_or(Reason::DatasetInvalid), text))
             }
-            Reading::Failed { error, invalid: false, finished_at } => {
+            Outcome::Failed { error, invalid: false, finished_at } => {
                 let rest = attempt::rest(finished_at, observed.now, RETRY);
                 if rest.is_zero() {
                     observed.check.job.iter().for_each(|job| self.plan.delete_job(job));
@@ -164,28 +152,13 @@ impl Pass<'_> {
         }
     }
 
-    /// `None`: a Job of the check's name is not ours.
-    fn reading(&self) -> Option<Reading> {
-        let attempt = &self.observed.check;
-        let going = attempt.job.as_ref().is_some_and(|job| job.metadata.deletion_timestamp.is_some());
-        Some(match attempt.outcome(&self.gate.uid().unwrap_or_default(), &self.check_name) {
-            Outcome::Foreign => return None,
-            _ if going => Reading::Running,
-            Outcome::Absent => Reading::Absent,
-            Outcome::Running => Reading::Running,
-            Outcome::Stuck { reason, message } => Reading::Stuck { reason, message },
-            Outcome::Failed { error, invalid, finished_at } => Reading::Failed { error, invalid, finished_at },
-            Outcome::Done { body: Body::Check(report), finished_at } => Reading::Read { report, finished_at },
-            Outcome::Done {
-                body:
-                    Body::Build(_) | Body::Verify(_) | Body::Prune(_) | Body::Evaluate(_) | Body::Probe(_) | Body::Error(_),
-                finished_at,
-            } => {
-                let error = "The check left a receipt of another kind".to_owned();
-                let error = ErrorReport { reason: Reason::JobFailed.as_str().to_owned(), error };
-                Reading::Failed { error, invalid: false, finished_at }
-            }
-        })
+    fn not_owned(&self) -> State {
+        let text = format!(
+            "Job `{}` exists in this namespace and does not belong to this EvalGate; nothing was written. Delete or \
+             rename it.",
+            self.check_name
+        );
+        State::stalled(Reason::NotOwned, text)
     }
 
     fn take(&mut self, report: CheckReport, finished_at: Option<Timestamp>) {

@@ -20,7 +20,7 @@ use crate::controller::attempt::{self, Outcome, reason_of};
 use crate::controller::condition::{self, State, time_text};
 use crate::controller::plan::{Action, ChildKind, Plan, body};
 use crate::worker::job::Identity;
-use crate::worker::receipt::{Body, ErrorReport, ProbeReport};
+use crate::worker::receipt::{ErrorReport, ProbeReport};
 
 /// While a Job runs or pods start: stuck pods become a reason within 30 s.
 const SOON: Duration = Duration::from_secs(10);
@@ -71,15 +71,6 @@ struct Pass<'a> {
     plan: Plan<EmbeddingModelStatus>,
 }
 
-/// What is known of the probe of the declared endpoint.
-enum Reading {
-    Absent,
-    Running,
-    Stuck { reason: Reason, message: String },
-    Measured { report: ProbeReport, finished_at: Option<Timestamp> },
-    Failed { error: ErrorReport, invalid: bool, finished_at: Option<Timestamp> },
-}
-
 impl Pass<'_> {
     fn decide(&mut self) -> State {
         let model = self.model;
@@ -100,57 +91,39 @@ impl Pass<'_> {
             return State::stalled(Reason::InvalidSpec, text);
         }
         self.plan.status.fingerprint = Some(fingerprint);
-        let Some(reading) = self.reading() else {
+        let probe = self.probe();
+        if probe == Outcome::Foreign {
             return self.not_owned("Job", &self.probe_name);
-        };
-        self.take(&reading);
+        }
+        self.take(&probe);
         if let Some((kind, name)) = self.foreign() {
             return self.not_owned(kind, &name);
         }
         self.keep_servers();
-        self.tidy(&reading);
+        self.tidy(&probe);
         match self.verdict() {
             Some(Verdict::Same) => self.serves(),
-            verdict => self.measure(&declared, reading, verdict),
+            verdict => self.measure(&declared, probe, verdict),
         }
     }
 
-    /// `None`: a Job of the probe's name is not ours.
-    fn reading(&self) -> Option<Reading> {
-        let attempt = &self.observed.probe;
-        let going = attempt.job.as_ref().is_some_and(|job| job.metadata.deletion_timestamp.is_some());
-        let useless = |text: &str, finished_at| Reading::Failed {
-            error: ErrorReport { reason: Reason::JobFailed.as_str().to_owned(), error: text.to_owned() },
-            invalid: false,
-            finished_at,
-        };
-        Some(match attempt.outcome(&self.uid, &self.probe_name) {
-            Outcome::Foreign => return None,
-            _ if going => Reading::Running,
-            Outcome::Absent => Reading::Absent,
-            Outcome::Running => Reading::Running,
-            Outcome::Stuck { reason, message } => Reading::Stuck { reason, message },
-            Outcome::Failed { error, invalid, finished_at } => Reading::Failed { error, invalid, finished_at },
-            Outcome::Done { body: Body::Probe(report), finished_at } => {
-                let asked = self.model.status.as_ref().is_some_and(|status| status.sketch.is_some());
-                if asked && report.cosine_mean.is_none() {
-                    useless("The probe did not compare its vectors with the sketch in status", finished_at)
-                } else {
-                    Reading::Measured { report, finished_at }
-                }
+    /// What is known of the probe of the declared endpoint.
+    fn probe(&self) -> Outcome<ProbeReport> {
+        let asked = self.model.status.as_ref().is_some_and(|status| status.sketch.is_some());
+        match self.observed.probe.unless_going::<ProbeReport>(&self.uid, &self.probe_name) {
+            Outcome::Done { report, finished_at } if asked && report.cosine_mean.is_none() => {
+                let error = "The probe did not compare its vectors with the sketch in status".to_owned();
+                let error = ErrorReport { reason: Reason::JobFailed.as_str().to_owned(), error };
+                Outcome::Failed { error, invalid: false, finished_at }
             }
-            Outcome::Done {
-                body:
-                    Body::Build(_) | Body::Verify(_) | Body::Prune(_) | Body::Check(_) | Body::Evaluate(_) | Body::Error(_),
-                finished_at,
-            } => useless("The probe left a receipt of another kind", finished_at),
-        })
+            outcome => outcome,
+        }
     }
 
     /// Numbers enter status; an endpoint whose numbers are good becomes the accepted one.
-    fn take(&mut self, reading: &Reading) {
+    fn take(&mut self, probe: &Outcome<ProbeReport>) {
         let (spec, status) = (&self.model.spec, &mut self.plan.status);
-        if let Reading::Measured { report, finished_at } = reading {
+        if let Outcome::Done { report, finished_at } = probe {
             status.dimensions = Some(i32::try_from(report.dimensions.clamp(0, 65_536)).unwrap_or(0));
             status.self_noise = Some(report.self_noise);
             status.cosine_mean = report.cosine_mean;
@@ -160,7 +133,7 @@ impl Pass<'_> {
         if judge::verdict(status, spec.dimensions, &self.digest) != Some(Verdict::Same) {
             return;
         }
-        if let (None, Reading::Measured { report, .. }) = (&status.sketch, reading) {
+        if let (None, Outcome::Done { report, .. }) = (&status.sketch, probe) {
             status.sketch = Some(report.sketch.clone());
         }
         // Also what decides no vectors, such as replicas or the size of a batch, is in force from here.
@@ -195,33 +168,34 @@ impl Pass<'_> {
     }
 
     /// The declared endpoint has not passed: measure it, again if its last Job is gone.
-    fn measure(&mut self, declared: &Declared<'_>, reading: Reading, verdict: Option<Verdict>) -> State {
+    fn measure(&mut self, declared: &Declared<'_>, probe: Outcome<ProbeReport>, verdict: Option<Verdict>) -> State {
         // A bad verdict stands until there is another one.
         let stands = verdict.and_then(|verdict| self.refused(verdict));
         if let Some(state) = self.not_yet() {
             self.plan.look_again(if state.reason() == Reason::RefNotFound { LATER } else { SOON });
             return stands.unwrap_or(state);
         }
-        let state = match reading {
-            Reading::Absent => {
+        let state = match probe {
+            Outcome::Foreign => self.not_owned("Job", &self.probe_name),
+            Outcome::Absent => {
                 self.create(declared);
                 self.probing()
             }
-            Reading::Running => {
+            Outcome::Running => {
                 self.plan.look_again(SOON);
                 self.waits_for_files().unwrap_or_else(|| self.probing())
             }
-            Reading::Stuck { reason, message } => {
+            Outcome::Stuck { reason, message } => {
                 self.plan.look_again(SOON);
                 State::waiting(reason, format!("{message} {}", self.unused()))
             }
             // Its numbers are in the verdict.
-            Reading::Measured { .. } => self.probing(),
-            Reading::Failed { error, invalid: true, .. } => State::stalled(
+            Outcome::Done { .. } => self.probing(),
+            Outcome::Failed { error, invalid: true, .. } => State::stalled(
                 reason_of(&error).unwrap_or(Reason::InvalidSpec),
                 format!("{} {} {}", attempt::told(&error), self.unused(), self.again()),
             ),
-            Reading::Failed { error, invalid: false, finished_at } => {
+            Outcome::Failed { error, invalid: false, finished_at } => {
                 self.retry(finished_at);
                 State::waiting(
                     reason_of(&error).unwrap_or(Reason::JobFailed),

@@ -18,7 +18,7 @@ use crate::controller::index::render::{self, Coder};
 use crate::controller::model;
 use crate::controller::read::Referred;
 use crate::worker::job::Encoder;
-use crate::worker::receipt::{Body, BuildReport, ErrorReport, VerifyReport};
+use crate::worker::receipt::{BuildReport, ErrorReport, VerifyReport};
 
 /// Brings the build one step further, or begins one.
 pub(super) fn advance(draft: &mut Draft<'_>, spec: &Spec<'_>) -> State {
@@ -141,7 +141,7 @@ fn last_number(draft: &Draft<'_>) -> i64 {
 fn building(draft: &mut Draft<'_>, spec: &Spec<'_>, place: usize) -> State {
     let Some(now) = draft.status.versions.get(place).cloned() else { return settled(draft, spec) };
     let job = render::job_name(draft.index, render::BUILD, &now.name);
-    match draft.outcome(&job) {
+    match draft.outcome(&job).of::<BuildReport>(&job) {
         Outcome::Absent => {
             let (model, encoder) = match launch(draft, &job, parts) {
                 Ok(parts) => parts,
@@ -153,15 +153,17 @@ fn building(draft: &mut Draft<'_>, spec: &Spec<'_>, place: usize) -> State {
             tell::building(&draft.status, &now)
         }
         Outcome::Running => runs(draft, &job, tell::building(&draft.status, &now)),
-        Outcome::Done { body: Body::Build(report), .. } => built(draft, spec, place, &report),
-        other => ended(draft, spec, place, &job, other),
+        Outcome::Done { report, .. } => built(draft, spec, place, &report),
+        Outcome::Foreign => foreign(draft, &job),
+        Outcome::Stuck { reason, message } => stuck(draft, reason, &message),
+        Outcome::Failed { error, .. } => fail(draft, spec, place, &error),
     }
 }
 
 fn verifying(draft: &mut Draft<'_>, spec: &Spec<'_>, place: usize) -> State {
     let Some(now) = draft.status.versions.get(place).cloned() else { return settled(draft, spec) };
     let job = render::job_name(draft.index, render::VERIFY, &now.name);
-    match draft.outcome(&job) {
+    match draft.outcome(&job).of::<VerifyReport>(&job) {
         Outcome::Absent => {
             let (model, encoder) = match launch(draft, &job, encoder) {
                 Ok(parts) => parts,
@@ -174,8 +176,10 @@ fn verifying(draft: &mut Draft<'_>, spec: &Spec<'_>, place: usize) -> State {
             tell::verifying(&draft.status, &now)
         }
         Outcome::Running => runs(draft, &job, tell::verifying(&draft.status, &now)),
-        Outcome::Done { body: Body::Verify(report), .. } => verified(draft, spec, place, &now, &report),
-        other => ended(draft, spec, place, &job, other),
+        Outcome::Done { report, .. } => verified(draft, spec, place, &now, &report),
+        Outcome::Foreign => foreign(draft, &job),
+        Outcome::Stuck { reason, message } => stuck(draft, reason, &message),
+        Outcome::Failed { error, .. } => fail(draft, spec, place, &error),
     }
 }
 
@@ -198,23 +202,14 @@ fn launch<'a>(
     parts(draft)
 }
 
-/// The ways in which every Job can end without the result that was asked for.
-fn ended(draft: &mut Draft<'_>, spec: &Spec<'_>, place: usize, job: &str, outcome: Outcome) -> State {
-    match outcome {
-        Outcome::Foreign => {
-            draft.look_again(WAIT);
-            tell::not_owned(&draft.status, job)
-        }
-        Outcome::Stuck { reason, message } => {
-            draft.look_again(WATCH_JOB);
-            State::waiting(reason, format!("{message} {}", tell::serves(&draft.status)))
-        }
-        Outcome::Failed { error, .. } => fail(draft, spec, place, &error),
-        Outcome::Done { .. } => {
-            fail(draft, spec, place, &lost(&format!("Job {job} is complete, but its receipt is of another kind")))
-        }
-        Outcome::Absent | Outcome::Running => fail(draft, spec, place, &lost(&format!("Job {job} left no result"))),
-    }
+fn foreign(draft: &mut Draft<'_>, job: &str) -> State {
+    draft.look_again(WAIT);
+    tell::not_owned(&draft.status, job)
+}
+
+fn stuck(draft: &mut Draft<'_>, reason: Reason, message: &str) -> State {
+    draft.look_again(WATCH_JOB);
+    State::waiting(reason, format!("{message} {}", tell::serves(&draft.status)))
 }
 
 fn lost(text: &str) -> ErrorReport {

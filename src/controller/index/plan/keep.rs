@@ -59,7 +59,7 @@ pub(super) fn groups<'v>(versions: impl Iterator<Item = &'v IndexVersion>) -> BT
 pub(super) fn settle(draft: &mut Draft<'_>) {
     let seen = draft.seen;
     for job in seen.jobs.iter().filter(|j| render::purpose_of(j) == render::PRUNE) {
-        let (Some(Task::Prune(task)), Outcome::Done { body: Body::Prune(report), .. }) =
+        let (Some(Task::Prune(task)), Outcome::Done { report: Body::Prune(report), .. }) =
             (render::task_of(job), draft.outcome(&job.name_any()))
         else {
             continue;

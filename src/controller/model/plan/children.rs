@@ -5,11 +5,12 @@ use kube::ResourceExt;
 use super::super::judge::Verdict;
 use super::super::observe::Server as Live;
 use super::super::{declared, render};
-use super::{LATER, Pass, Reading};
+use super::{LATER, Pass};
 use crate::api::model::ManagedEndpoint;
-use crate::controller::attempt::has_ended;
+use crate::controller::attempt::{Outcome, has_ended};
 use crate::controller::plan::{Action, ChildKind, body, difference};
 use crate::controller::read::is_owned;
+use crate::worker::receipt::ProbeReport;
 
 /// How long ended Jobs stay for people, in seconds.
 const KEEP_DONE: i64 = 3_600;
@@ -80,7 +81,7 @@ impl Pass<'_> {
     }
 
     /// Jobs whose result is in status, or wanted by nobody any more.
-    pub(super) fn tidy(&mut self, reading: &Reading) {
+    pub(super) fn tidy(&mut self, probe: &Outcome<ProbeReport>) {
         let observed = self.observed;
         for job in &observed.others {
             if has_ended(job) {
@@ -90,12 +91,12 @@ impl Pass<'_> {
             }
         }
         let Some(job) = &observed.probe.job else { return };
-        match reading {
-            Reading::Measured { .. } => self.plan.expire(job, KEEP_DONE),
-            Reading::Failed { invalid, .. } if *invalid || self.verdict() == Some(Verdict::Same) => {
+        match probe {
+            Outcome::Done { .. } => self.plan.expire(job, KEEP_DONE),
+            Outcome::Failed { invalid, .. } if *invalid || self.verdict() == Some(Verdict::Same) => {
                 self.plan.expire(job, KEEP_FAILED);
             }
-            Reading::Failed { .. } | Reading::Absent | Reading::Running | Reading::Stuck { .. } => {}
+            Outcome::Failed { .. } | Outcome::Absent | Outcome::Foreign | Outcome::Running | Outcome::Stuck { .. } => {}
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::controller::read::Referred;
 use crate::controller::release::render;
 use crate::controller::release::revision::Snapshot;
 use crate::worker::job::{EvaluateTask, JobInput, Task, digest, run_inputs};
-use crate::worker::receipt::Body;
+use crate::worker::receipt::EvaluateReport;
 
 /// A check of a dataset counts for this long before a candidate starts.
 const CHECK_AGE: Duration = Duration::from_secs(3600);
@@ -137,6 +137,7 @@ impl Draft<'_> {
         let name = progress.job.clone().unwrap_or_default();
         let input = self.input(&progress, task);
         let outcome = self.world().and_then(|w| w.attempts.get(&name)).map(|a| a.outcome(&uid, &input.run));
+        let outcome = outcome.map(|outcome| outcome.of::<EvaluateReport>(&name));
         let running = format!("Gate {} measures revision {} (Job {name}).", gate.name, progress.revision);
         let hold = |text: String| Gates::Hold(State::waiting(Reason::Verifying, text));
         match outcome {
@@ -160,7 +161,7 @@ impl Draft<'_> {
                 let text = format!("Gate {} cannot measure yet. {message}", gate.name);
                 (progress, Gates::Hold(State::waiting(reason, text)))
             }
-            Some(Outcome::Done { body: Body::Evaluate(report), .. }) => {
+            Some(Outcome::Done { report, .. }) => {
                 let at = self.now_text();
                 let retrieval = gate.spec.retrieval.clone();
                 if let Some(retrieval) = retrieval {
@@ -170,15 +171,6 @@ impl Draft<'_> {
                     verdict::record(&mut progress, &judged, results, n, at);
                 }
                 self.expire(name, KEEP_SECONDS);
-                self.after(progress, gate, task)
-            }
-            Some(Outcome::Done { .. }) => {
-                let report = crate::worker::receipt::ErrorReport {
-                    reason: "ReceiptRejected".to_owned(),
-                    error: format!("Job {name} left a receipt of another kind."),
-                };
-                verdict::record_error(&mut progress, &report, self.now_text());
-                self.expire(name, KEEP_FAILED_SECONDS);
                 self.after(progress, gate, task)
             }
             Some(Outcome::Failed { error, .. }) => {
