@@ -6,7 +6,7 @@
 //!
 //! Layout: [`api`] the four kinds as users write them; [`controller`] the only room that knows the cluster;
 //! [`worker`] the programs that run in pods; [`corpus`], [`embedding`], [`store`] and [`evaluation`] know no
-//! Kubernetes. `tests/arrows.rs` holds who may use whom.
+//! Kubernetes; [`metadata`] and [`yaml`] serve them all. `tests/arrows.rs` holds who may use whom.
 
 pub mod api;
 pub mod args;
@@ -14,6 +14,8 @@ pub mod controller;
 pub mod corpus;
 pub mod embedding;
 pub mod evaluation;
+pub mod metadata;
 pub mod store;
 pub mod telemetry;
 pub mod worker;
+pub mod yaml;

@@ -70,7 +70,7 @@ fn lint(path: &str, schema: &Value, found: &mut Vec<String>) {
 fn every_field_has_a_text_a_type_and_a_bound() {
     let mut found = Vec::new();
     for (file, yaml) in crds::all().unwrap() {
-        let crd: Value = serde_yaml::from_str(&yaml).unwrap();
+        let crd: Value = rag_operator::yaml::read(&yaml).unwrap();
         let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
         lint(&format!("{file}.spec"), &schema["spec"], &mut found);
         lint(&format!("{file}.status"), &schema["status"], &mut found);
@@ -94,7 +94,7 @@ fn the_lint_sees_a_fault() {
 #[test]
 fn a_new_object_is_in_progress_until_somebody_looked_at_it() {
     for (file, yaml) in crds::all().unwrap() {
-        let crd: Value = serde_yaml::from_str(&yaml).unwrap();
+        let crd: Value = rag_operator::yaml::read(&yaml).unwrap();
         let status = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"];
         assert_eq!(status["default"], serde_json::json!({"observedGeneration": -1}), "{file}");
     }

@@ -8,7 +8,6 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolumeClaim, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use rag_operator::api::{EmbeddingModel, EvalGate, RagRelease, VectorIndex};
-use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -33,9 +32,7 @@ fn manifests(directory: &str) -> Vec<PathBuf> {
 
 fn documents(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap();
-    serde_yaml::Deserializer::from_str(&text)
-        .map(|d| Value::deserialize(d).unwrap_or_else(|e| panic!("{}: {e}", path.display())))
-        .collect()
+    rag_operator::yaml::read_all(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 /// What the user wrote that the parsed object does not hold: the path of the first loss.
@@ -159,6 +156,6 @@ fn the_operator_runs_restricted_and_gives_its_own_image_to_its_pods() {
     assert_eq!(container["securityContext"]["capabilities"]["drop"][0], "ALL");
     assert_eq!(deployment["spec"]["strategy"]["type"], "Recreate");
     let config = installed("ConfigMap");
-    let config: Value = serde_yaml::from_str(config["data"]["config.yaml"].as_str().unwrap()).unwrap();
+    let config: Value = rag_operator::yaml::read(config["data"]["config.yaml"].as_str().unwrap()).unwrap();
     assert_eq!(config["image"], container["image"]);
 }

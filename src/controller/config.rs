@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::api::Resources;
+use crate::yaml;
 
 /// What the administrator sets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,7 +77,7 @@ pub enum ConfigError {
     #[error("cannot read the configuration {path}: {source}")]
     Read { path: String, source: std::io::Error },
     #[error("the configuration {path} is wrong: {source}")]
-    Parse { path: String, source: serde_yaml::Error },
+    Parse { path: String, source: yaml::Error },
     #[error("the configuration {path} is wrong: `image` must name the operator's own image")]
     NoImage { path: String },
     #[error(
@@ -93,8 +94,7 @@ pub fn read(path: &Path) -> Result<Config, ConfigError> {
 }
 
 fn parse(text: &str, path: &str) -> Result<Config, ConfigError> {
-    let config: Config =
-        serde_yaml::from_str(text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source })?;
+    let config: Config = yaml::read(text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source })?;
     if config.image.trim().is_empty() {
         return Err(ConfigError::NoImage { path: path.to_owned() });
     }

@@ -7,6 +7,7 @@ use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
 use crate::api::{EmbeddingModel, EvalGate, RagRelease, VectorIndex};
+use crate::yaml;
 
 /// Why the CRDs cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +15,7 @@ pub enum CrdError {
     #[error("a CRD is no JSON: {0}")]
     Json(#[from] serde_json::Error),
     #[error("a CRD is no YAML: {0}")]
-    Yaml(#[from] serde_yaml::Error),
+    Yaml(#[from] yaml::Error),
 }
 
 /// File name and YAML of each CRD.
@@ -26,7 +27,7 @@ pub fn all() -> Result<Vec<(&'static str, String)>, CrdError> {
         ("ragreleases.yaml", RagRelease::crd()),
     ]
     .into_iter()
-    .map(|(file, crd)| Ok((file, serde_yaml::to_string(&with_status_default(serde_json::to_value(crd)?))?)))
+    .map(|(file, crd)| Ok((file, yaml::write(&with_status_default(serde_json::to_value(crd)?))?)))
     .collect()
 }
 

@@ -33,6 +33,7 @@ use super::route::HTTPRoute;
 use super::signals::Signals;
 use super::{gate, index, model, release};
 use crate::api::{EmbeddingModel, EvalGate, RagRelease, VectorIndex, names};
+use crate::worker::http::open_metrics;
 
 /// Flags of `rag operator`.
 #[derive(clap::Args, Debug)]
@@ -373,7 +374,7 @@ async fn serve_health(address: SocketAddr, ctx: Arc<Context>, ready: Arc<AtomicB
             "/metrics",
             get(move || {
                 let text = ctx.metrics.text();
-                async move { ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], text) }
+                async move { open_metrics(text) }
             }),
         );
     tokio::spawn(async move {

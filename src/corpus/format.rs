@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use super::{Mapping, Metadata, Parsed, html, markdown, utf8};
+use super::{Mapping, Parsed, html, markdown, utf8};
+use crate::metadata::Metadata;
 
 /// Format of a source's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

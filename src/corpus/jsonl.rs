@@ -9,7 +9,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{MAX_DOCUMENT_BYTES, Mapping, Metadata, Parsed, not_utf8};
+use super::{MAX_DOCUMENT_BYTES, Mapping, Parsed, not_utf8};
+use crate::metadata::{Metadata, Scalar, kind};
 
 /// Receives a line's number and its bytes, `None` when it was too long; `Break` ends the reading.
 pub type EachLine<'a> = &'a mut dyn FnMut(u64, Option<&[u8]>) -> ControlFlow<()>;
@@ -106,10 +107,10 @@ pub fn select<'a>(mapping: &Mapping, field: impl Fn(&str) -> Option<&'a Value>) 
     for name in &mapping.metadata {
         match field(name) {
             None | Some(Value::Null) => {}
-            Some(value @ (Value::String(_) | Value::Number(_) | Value::Bool(_))) => {
+            Some(value) if Scalar::of(value).is_some() => {
                 metadata.insert(name.clone(), value.clone());
             }
-            Some(other @ (Value::Array(_) | Value::Object(_))) => {
+            Some(other) => {
                 return Err(format!(
                     "metadata field `{name}` is {}; only strings, numbers and booleans are kept",
                     kind(other)
@@ -128,15 +129,4 @@ fn missing(what: &str, field: &str, object: &Metadata) -> String {
 /// The line within one line is always 1.
 fn without_line(error: &serde_json::Error) -> String {
     error.to_string().replace(" at line 1 column", " at column")
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
 }

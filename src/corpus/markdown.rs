@@ -7,7 +7,9 @@
 use pulldown_cmark::{Event, Parser, Tag, TagEnd};
 use serde_json::Value;
 
-use super::{Mapping, Metadata, jsonl};
+use super::{Mapping, jsonl};
+use crate::metadata::Metadata;
+use crate::yaml;
 
 /// Title, text and metadata of a file.
 pub fn parse(text: String, mapping: &Mapping) -> (String, String, Metadata) {
@@ -31,8 +33,8 @@ fn front_matter(text: &str) -> Option<(Metadata, &str)> {
     let mut length = 0;
     for line in rest.split_inclusive('\n') {
         if matches!(line.trim_end(), "---" | "...") {
-            let (yaml, body) = (rest.get(..length)?, rest.get(length + line.len()..)?);
-            return serde_yaml::from_str::<Metadata>(yaml).ok().map(|fields| (fields, body));
+            let (matter, body) = (rest.get(..length)?, rest.get(length + line.len()..)?);
+            return yaml::read::<Metadata>(matter).ok().map(|fields| (fields, body));
         }
         length += line.len();
     }

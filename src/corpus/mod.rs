@@ -13,6 +13,8 @@ use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use crate::metadata::Metadata;
+
 mod chunk;
 mod files;
 mod format;
@@ -30,9 +32,6 @@ pub use ledger::{Counts, Ledger};
 pub const MAX_DOCUMENT_BYTES: usize = 16 << 20;
 /// Most bytes of a document's id.
 pub const MAX_ID_BYTES: usize = 512;
-
-/// Fields of a document beside its text: strings, numbers and booleans.
-pub type Metadata = serde_json::Map<String, serde_json::Value>;
 
 /// One source of documents.
 #[derive(Clone, Debug)]

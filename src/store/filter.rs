@@ -8,6 +8,8 @@
 
 use serde_json::Value;
 
+use crate::metadata::{Number, Scalar, kind};
+
 /// Most fields of one filter.
 pub const MAX_FIELDS: usize = 32;
 /// Most values of one list.
@@ -35,21 +37,6 @@ pub(crate) enum Test {
     Strings { gte: Option<String>, lte: Option<String> },
 }
 
-/// A value of a metadata field.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Scalar {
-    Text(String),
-    Number(Number),
-    Bool(bool),
-}
-
-/// A number as JSON has it; whole numbers keep all their digits.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Number {
-    Whole(i64),
-    Real(f64),
-}
-
 /// Why a filter is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
@@ -59,31 +46,6 @@ pub enum FilterError {
     TooManyFields(usize),
     #[error("filter field {field:?}: {why}")]
     Field { field: String, why: String },
-}
-
-impl Scalar {
-    /// A metadata value; arrays, objects and null are none.
-    pub(crate) fn of(value: &Value) -> Option<Self> {
-        match value {
-            Value::String(text) => Some(Self::Text(text.clone())),
-            Value::Bool(flag) => Some(Self::Bool(*flag)),
-            Value::Number(number) => {
-                number.as_i64().map(Number::Whole).or_else(|| number.as_f64().map(Number::Real)).map(Self::Number)
-            }
-            Value::Null | Value::Array(_) | Value::Object(_) => None,
-        }
-    }
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
 }
 
 impl Filter {

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::metadata::Metadata;
+
 pub mod embedded;
 mod filter;
 
@@ -104,9 +106,6 @@ impl Scored {
         self.id.rsplit_once('#').map_or(&self.id, |(document, _)| document)
     }
 }
-
-/// Fields of a chunk that filters look at: strings, numbers and booleans.
-pub type Metadata = serde_json::Map<String, serde_json::Value>;
 
 /// A chunk as it is kept.
 #[derive(Clone, Debug, PartialEq)]

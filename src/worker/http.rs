@@ -83,6 +83,11 @@ impl Stop {
     }
 }
 
+/// A page of metrics.
+pub fn open_metrics(page: String) -> impl axum::response::IntoResponse {
+    ([(axum::http::header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], page)
+}
+
 /// Why a program is asked to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {

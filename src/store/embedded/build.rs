@@ -16,8 +16,8 @@ use super::keyword::Columns;
 use super::read::sql_value;
 use super::scan::{ScanError, length};
 use super::{FORMAT, MANIFEST, MAX_CHUNKS, REFERENCES, SQLITE, VECTORS};
-use crate::store::filter::Scalar;
-use crate::store::{BuildCounts, Distance, FileEntry, Manifest, Metadata, StoreError};
+use crate::metadata::{Metadata, Scalar};
+use crate::store::{BuildCounts, Distance, FileEntry, Manifest, StoreError};
 
 const SCHEMA: &str = "
     CREATE TABLE chunk (

@@ -11,7 +11,8 @@ use rusqlite::{Connection, params_from_iter};
 use super::pool::Pool;
 use super::scan::{Bits, Codes, exact_score, length};
 use super::{MAX_CHUNKS, REFERENCES, SQLITE, VECTORS, keyword, read_manifest};
-use crate::store::filter::{Condition, Number, Scalar, Test};
+use crate::metadata::{Number, Scalar};
+use crate::store::filter::{Condition, Test};
 use crate::store::{Filter, Manifest, Scored, StoreError, StoredChunk};
 
 /// One version, open for searching; share it in an `Arc`.

@@ -5,7 +5,8 @@ use serde_json::json;
 
 use super::scan::{Bits, Codes, length};
 use super::*;
-use crate::store::{BuildCounts, Distance, Filter, Manifest, Metadata, Scored, StoreError};
+use crate::metadata::Metadata;
+use crate::store::{BuildCounts, Distance, Filter, Manifest, Scored, StoreError};
 
 const DISTANCES: [Distance; 3] = [Distance::Cosine, Distance::Dot, Distance::Euclidean];
 

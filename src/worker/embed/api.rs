@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 
 use super::metrics::Metrics;
 use crate::embedding::static_model::StaticModel;
-use crate::worker::http::{BodyError, read_body};
+use crate::worker::http::{BodyError, open_metrics, read_body};
 
 /// Texts of one request, as OpenAI has it.
 pub const MAX_TEXTS: usize = 2048;
@@ -96,15 +96,7 @@ pub(super) fn health(state: Arc<State>) -> axum::Router {
                 }
             }),
         )
-        .route(
-            "/metrics",
-            get(|Shared(state): Shared<Arc<State>>| async move {
-                (
-                    [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")],
-                    state.metrics.page(),
-                )
-            }),
-        )
+        .route("/metrics", get(|Shared(state): Shared<Arc<State>>| async move { open_metrics(state.metrics.page()) }))
         .with_state(state)
 }
 

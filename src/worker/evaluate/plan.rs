@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use reqwest::Url;
-use serde::Deserialize as _;
 
 use super::directory::{Directory, Model};
 use crate::api::gate::{Baseline, EvalGate, Metric, Statistics};
 use crate::api::release::Mode;
 use crate::evaluation::verdict;
 use crate::worker::job;
+use crate::yaml;
 
 /// What must hold, and how it is judged.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,8 +33,8 @@ impl Gate {
     pub fn read(file: &Path) -> Result<Self, String> {
         let wrong = |why: String| format!("{}: {why}", file.display());
         let text = std::fs::read_to_string(file).map_err(|e| wrong(format!("cannot be read: {e}")))?;
-        let documents = serde_yaml::Deserializer::from_str(&text).map(Option::<EvalGate>::deserialize);
-        let gates = documents.collect::<Result<Vec<_>, _>>().map_err(|e| wrong(format!("is not an EvalGate: {e}")))?;
+        let gates: Vec<Option<EvalGate>> =
+            yaml::read_all(&text).map_err(|e| wrong(format!("is not an EvalGate: {e}")))?;
         let mut retrievals = gates.into_iter().flatten().filter_map(|gate| gate.spec.retrieval);
         let retrieval = retrievals.next().ok_or_else(|| {
             wrong("is a gate without spec.retrieval; only a retrieval gate can be measured offline".to_owned())

@@ -21,6 +21,7 @@ use crate::store::{Distance, Manifest};
 use crate::worker::encoder;
 use crate::worker::exit::Failure;
 use crate::worker::receipt::VerifyReport;
+use crate::yaml;
 
 /// Texts in one batch for an encoder in this process.
 const BATCH: usize = 256;
@@ -229,7 +230,7 @@ fn sources(args: &Args) -> Result<(VectorIndexSpec, Vec<corpus::Source>), Ended>
 fn read_spec(file: &Path) -> Result<VectorIndexSpec, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|e| Failure::unavailable(Reason::SourceUnavailable.as_str(), format!("{}: {e}", file.display())))?;
-    let index: VectorIndex = serde_yaml::from_str(&text).map_err(|e| {
+    let index: VectorIndex = yaml::read(&text).map_err(|e| {
         let text = format!("{} is no VectorIndex: {e}", file.display());
         Failure::invalid(Reason::InvalidSpec.as_str(), text)
     })?;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::{Request, State as Shared};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use futures::FutureExt as _;
@@ -25,7 +25,7 @@ use super::request::{self, Defaults, Port};
 use super::{Identity, openai};
 use crate::api::names::HEADER_REVISION;
 use crate::store::Scored;
-use crate::worker::http::{BodyError, read_body};
+use crate::worker::http::{BodyError, open_metrics, read_body};
 
 /// Requests of one port at once.
 pub const MAX_REQUESTS: usize = 256;
@@ -237,15 +237,7 @@ pub(super) fn health(state: Arc<State>) -> axum::Router {
     axum::Router::new()
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(|Shared(state): Shared<Arc<State>>| async move { ready(&state).await }))
-        .route(
-            "/metrics",
-            get(|Shared(state): Shared<Arc<State>>| async move {
-                (
-                    [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")],
-                    state.metrics.page(),
-                )
-            }),
-        )
+        .route("/metrics", get(|Shared(state): Shared<Arc<State>>| async move { open_metrics(state.metrics.page()) }))
         .with_state(state)
 }
 
