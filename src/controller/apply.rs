@@ -115,10 +115,10 @@ where
             limited(&what, call.replace(&name, &params, &body)).await?.map_err(Error::write(what))?;
             Ok(())
         }
-        Action::Delete { kind, name, uid } => {
+        Action::Delete { kind, name, uid, resource_version } => {
             let what = format!("{} {namespace}/{name}", kind.word());
             let params = DeleteParams {
-                preconditions: Some(Preconditions { uid: Some(uid), resource_version: None }),
+                preconditions: Some(Preconditions { uid: Some(uid), resource_version }),
                 ..DeleteParams::background()
             };
             let call = child(&ctx.client, kind, namespace);

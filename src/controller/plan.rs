@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -54,10 +55,7 @@ impl<S> Plan<S> {
 
     /// Deletes this very Job, unless it is going already.
     pub fn delete_job(&mut self, job: &Job) {
-        let metadata = &job.metadata;
-        if let (Some(name), Some(uid), None) = (&metadata.name, &metadata.uid, &metadata.deletion_timestamp) {
-            self.actions.push(Action::Delete { kind: ChildKind::Job, name: name.clone(), uid: uid.clone() });
-        }
+        self.actions.extend(Action::delete(ChildKind::Job, &job.metadata));
     }
 }
 
@@ -86,8 +84,8 @@ pub enum Action {
     Apply { kind: ChildKind, name: String, body: Value, why: String },
     /// Write the whole object; `body` carries the resourceVersion that was read.
     Replace { kind: ChildKind, name: String, body: Value },
-    /// Delete the object with this UID, and no other of the same name.
-    Delete { kind: ChildKind, name: String, uid: String },
+    /// Delete the object with this UID, and no other of the same name; with a resourceVersion only as it was read.
+    Delete { kind: ChildKind, name: String, uid: String, resource_version: Option<String> },
     /// Let a finished Job go after this time; its result is in status by then.
     ExpireJob { name: String, seconds: i64 },
     /// Put our finalizer on the object itself, or take it off.
@@ -95,6 +93,17 @@ pub enum Action {
 }
 
 impl Action {
+    /// Deletes the object that was read, unless it is going already. Traffic hangs on a route: somebody's write since
+    /// then is looked at first.
+    pub fn delete(kind: ChildKind, read: &ObjectMeta) -> Option<Self> {
+        let resource_version = match kind {
+            ChildKind::HttpRoute => Some(read.resource_version.clone()?),
+            ChildKind::Job | ChildKind::Deployment | ChildKind::Service | ChildKind::ControllerRevision => None,
+        };
+        let (name, uid) = (read.name.clone()?, read.uid.clone()?);
+        read.deletion_timestamp.is_none().then_some(Self::Delete { kind, name, uid, resource_version })
+    }
+
     /// Whether traffic changes with it.
     pub fn writes_route(&self) -> bool {
         match self {
@@ -173,6 +182,24 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_delete_names_the_object_that_was_read_and_a_route_also_as_it_was() {
+        let read = json!({"name": "a", "uid": "u", "resourceVersion": "7"});
+        let read: ObjectMeta = serde_json::from_value(read).unwrap();
+        let version = |kind| match Action::delete(kind, &read) {
+            Some(Action::Delete { name, uid, resource_version, .. }) if (&*name, &*uid) == ("a", "u") => {
+                resource_version
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(version(ChildKind::HttpRoute).as_deref(), Some("7"));
+        assert_eq!(version(ChildKind::Job), None);
+        let unknown = ObjectMeta { resource_version: None, ..read.clone() };
+        assert_eq!(Action::delete(ChildKind::HttpRoute, &unknown), None);
+        let going = json!({"name": "a", "uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z"});
+        assert_eq!(Action::delete(ChildKind::Job, &serde_json::from_value(going).unwrap()), None);
+    }
 
     #[test]
     fn additions_of_the_server_do_not_matter_but_edits_do() {

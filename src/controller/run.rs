@@ -3,6 +3,7 @@
 //! Invariants: watches ask for the newest state, never for any cached one; at most eight passes of a kind at
 //! once; liveness does not depend on the API server.
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::{mpsc, watch};
 
+use super::backoff;
 use super::config::{self, Config, Scope};
 use super::context::{Context, Events, Failures};
 use super::metrics::Metrics;
@@ -34,6 +36,9 @@ use super::signals::Signals;
 use super::{gate, index, model, release};
 use crate::api::{EmbeddingModel, EvalGate, RagRelease, VectorIndex, names};
 use crate::worker::http::open_metrics;
+
+/// Longest pause before routes, which could not be listed, are listed again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Flags of `rag operator`.
 #[derive(clap::Args, Debug)]
@@ -292,24 +297,16 @@ impl Watches {
             .boxed()
     }
 
-    /// Releases whose route changed. A cluster without the kind is looked at again every five minutes.
+    /// Releases whose route changed. Where routes cannot be listed, since the kind is missing or the API server does
+    /// not answer, the watch begins as soon as they can.
     fn routes(&self) -> BoxStream<'static, ObjectRef<DeserializeGuard<RagRelease>>> {
         let api = self.api::<HTTPRoute>();
-        futures::stream::repeat(())
-            .then(move |()| {
-                let api = api.clone();
-                async move {
-                    let params = kube::api::ListParams::default().limit(1);
-                    match api.list(&params).await {
-                        Ok(_) => Some(api),
-                        Err(_) => {
-                            tokio::time::sleep(Duration::from_secs(300)).await;
-                            None
-                        }
-                    }
-                }
-            })
-            .filter_map(futures::future::ready)
+        let list = move || {
+            let api = api.clone();
+            async move { api.list(&kube::api::ListParams::default().limit(1)).await.map(|_| api) }
+        };
+        let pause = |failures| tokio::time::sleep(backoff::delay(failures, 0.0).min(LONGEST_PAUSE));
+        futures::stream::once(until_it_works(list, pause))
             .flat_map(|api| {
                 watcher(api, ours())
                     .default_backoff()
@@ -317,6 +314,26 @@ impl Watches {
                     .filter_map(|route| futures::future::ready(route.ok().and_then(|route| release_of(&route))))
             })
             .boxed()
+    }
+}
+
+/// Calls until it works, with a pause after each failure in a row.
+async fn until_it_works<T, E, C, P>(mut call: impl FnMut() -> C, mut pause: impl FnMut(u32) -> P) -> T
+where
+    C: Future<Output = Result<T, E>>,
+    E: std::fmt::Display,
+    P: Future<Output = ()>,
+{
+    let mut failures = 0_u32;
+    loop {
+        match call().await {
+            Ok(value) => return value,
+            Err(error) => {
+                failures = failures.saturating_add(1);
+                tracing::debug!(%error, failures, "routes cannot be listed yet");
+                pause(failures).await;
+            }
+        }
     }
 }
 
@@ -383,4 +400,24 @@ async fn serve_health(address: SocketAddr, ctx: Arc<Context>, ready: Arc<AtomicB
         }
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_fails_is_made_again_after_growing_pauses_until_it_works() {
+        let (mut calls, mut pauses) = (0, Vec::new());
+        let call = || {
+            calls += 1;
+            futures::future::ready(if calls < 8 { Err("no answer") } else { Ok("a list") })
+        };
+        let pause = |failures| {
+            pauses.push(backoff::delay(failures, 0.0).min(LONGEST_PAUSE).as_secs());
+            futures::future::ready(())
+        };
+        assert_eq!(until_it_works(call, pause).now_or_never(), Some("a list"));
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
+    }
 }

@@ -118,7 +118,7 @@ impl World {
                     body["metadata"]["uid"] = format!("uid-{}", self.made).into();
                     assert!(self.jobs.insert(name, body).is_none(), "a Job is made once");
                 }
-                Action::Delete { kind: ChildKind::Job, name, uid } => {
+                Action::Delete { kind: ChildKind::Job, name, uid, .. } => {
                     assert_eq!(self.jobs.remove(&name).unwrap()["metadata"]["uid"], json!(uid));
                     self.pods.remove(&name);
                 }

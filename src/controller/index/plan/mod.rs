@@ -154,8 +154,7 @@ impl<'a> Draft<'a> {
                 Outcome::Absent | Outcome::Foreign => {}
                 Outcome::Running | Outcome::Stuck { .. } if prune => {}
                 Outcome::Running | Outcome::Stuck { .. } => {
-                    let uid = job.uid().unwrap_or_default();
-                    deletions.push(Action::Delete { kind: ChildKind::Job, name, uid });
+                    deletions.extend(Action::delete(ChildKind::Job, &job.metadata));
                 }
                 Outcome::Done { .. } => expiries.extend(expire(job, name, EXPIRE_DONE)),
                 Outcome::Failed { .. } if prune => expiries.extend(expire(job, name, EXPIRE_FAILED_PRUNE)),

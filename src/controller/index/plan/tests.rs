@@ -128,7 +128,7 @@ impl World {
                         self.seen.jobs.push(job);
                     }
                 }
-                Action::Delete { kind: ChildKind::Job, name, uid } => {
+                Action::Delete { kind: ChildKind::Job, name, uid, .. } => {
                     let job = self.job_named(name);
                     assert_eq!(job.metadata.uid.as_ref(), Some(uid));
                     self.vanish(name);

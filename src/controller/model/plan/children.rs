@@ -120,9 +120,8 @@ fn remove(live: &Live, uid: &str, actions: &mut Vec<Action>) {
     let deployment = live.deployment.as_ref().map(|d| (ChildKind::Deployment, &d.metadata));
     let service = live.service.as_ref().map(|s| (ChildKind::Service, &s.metadata));
     for (kind, metadata) in [deployment, service].into_iter().flatten() {
-        if is_owned(metadata, uid) && metadata.deletion_timestamp.is_none() {
-            let (name, uid) = (metadata.name.clone().unwrap_or_default(), metadata.uid.clone().unwrap_or_default());
-            actions.push(Action::Delete { kind, name, uid });
+        if is_owned(metadata, uid) {
+            actions.extend(Action::delete(kind, metadata));
         }
     }
 }

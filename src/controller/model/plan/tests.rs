@@ -148,12 +148,12 @@ impl World {
                 new["status"] = old["status"].clone();
                 self.objects.insert((kind.word(), name), new);
             }
-            Action::Delete { kind: ChildKind::Job, name, uid } => {
+            Action::Delete { kind: ChildKind::Job, name, uid, .. } => {
                 let job = self.jobs.remove(&name).unwrap();
                 assert_eq!(job["metadata"]["uid"], json!(uid));
                 self.pods.remove(&name);
             }
-            Action::Delete { kind, name, uid } => {
+            Action::Delete { kind, name, uid, .. } => {
                 let gone = self.objects.remove(&(kind.word(), name)).unwrap();
                 assert_eq!(gone["metadata"]["uid"], json!(uid));
             }

@@ -84,9 +84,8 @@ impl Draft<'_> {
         let mut actions = Vec::new();
         let mut delete = |kind: ChildKind, meta: &kube::core::ObjectMeta| {
             let labels = meta.labels.clone().unwrap_or_default();
-            if meta.deletion_timestamp.is_none() && unused(&labels).is_some() {
-                let (name, uid) = (meta.name.clone().unwrap_or_default(), meta.uid.clone().unwrap_or_default());
-                actions.push(Action::Delete { kind, name, uid });
+            if unused(&labels).is_some() {
+                actions.extend(Action::delete(kind, meta));
             }
         };
         world.deployments.iter().for_each(|d| delete(ChildKind::Deployment, d.meta()));

@@ -314,9 +314,8 @@ impl Draft<'_> {
         let Some(world) = self.world() else { return };
         for gate in self.plan.status.gates.iter().filter(|g| g.verdict.is_none()) {
             let Some(name) = gate.job.as_deref() else { continue };
-            let uid = world.attempts.get(name).and_then(|a| a.job.as_ref()).and_then(|j| j.metadata.uid.clone());
-            let Some(uid) = uid else { continue };
-            self.plan.actions.push(Action::Delete { kind: ChildKind::Job, name: name.to_owned(), uid });
+            let job = world.attempts.get(name).and_then(|a| a.job.as_ref());
+            self.plan.actions.extend(job.and_then(|job| Action::delete(ChildKind::Job, &job.metadata)));
         }
     }
 

@@ -329,13 +329,8 @@ impl<'a> Draft<'a> {
             self.conclude(State::waiting(Reason::Deleting, text));
             return;
         }
-        if let Some(route) = self.live_route() {
-            self.plan.actions.push(Action::Delete {
-                kind: ChildKind::HttpRoute,
-                name: self.release.name_any(),
-                uid: route.uid().unwrap_or_default(),
-            });
-        }
+        let route = self.live_route().and_then(|route| Action::delete(ChildKind::HttpRoute, &route.metadata));
+        self.plan.actions.extend(route);
         if self.release.finalizers().iter().any(|f| f == names::FINALIZER) {
             self.plan.actions.push(Action::Finalizer { present: false });
         }

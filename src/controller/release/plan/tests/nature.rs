@@ -40,7 +40,15 @@ impl Sim {
                 route.status = live.status;
                 self.put_route(route);
             }
-            Action::Delete { kind, name, uid } => self.delete(*kind, name, uid),
+            Action::Delete { kind, name, uid, resource_version } => {
+                let live = self.route.as_ref().filter(|_| *kind == ChildKind::HttpRoute);
+                assert_eq!(
+                    *resource_version,
+                    live.and_then(|route| route.metadata.resource_version.clone()),
+                    "a conflict"
+                );
+                self.delete(*kind, name, uid);
+            }
             Action::ExpireJob { name, .. } => {
                 let job = self.jobs.get_mut(name).and_then(|a| a.job.as_mut()).expect("expires what is there");
                 job.spec.as_mut().unwrap().ttl_seconds_after_finished = Some(1);
