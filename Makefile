@@ -9,7 +9,7 @@ include dev/models/models.mk
 TARGET := target/x86_64-unknown-linux-gnu
 # What the end-to-end tests and the demo run in: the project's own cluster, or `current` for the kubeconfig's.
 export CLUSTER ?= own
-export RAG_MODELS := $(MODELS_DIR)
+export RAG_CACHE
 
 .PHONY: help lint test demo bench crds image
 help: ## List the targets

@@ -131,6 +131,33 @@ fn every_metric_is_in_operations() {
     }
 }
 
+/// Names in calls such as `var_os("NAME")`, and constants that name a variable.
+fn variables(text: &str) -> Vec<String> {
+    let calls = ["var(\"", "var_os(\"", "variable(\"", "const ENV_JOB: &str = \""];
+    let names = calls.iter().flat_map(|call| text.split(call).skip(1)).filter_map(|rest| rest.split('"').next());
+    names.filter(|n| n.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_environment_variable_is_in_the_table_and_no_other() {
+    let mut open: Vec<PathBuf> = ["src", "tests", "benches", "dev"].map(|dir| root().join(dir)).into();
+    let mut used = BTreeSet::from(["RUST_LOG".to_owned(), "RAG_CLUSTER_DIR".to_owned()]);
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests/docs.rs") {
+            used.extend(variables(&std::fs::read_to_string(&path).unwrap()));
+        }
+    }
+    let table = read("dev/README.md");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next().map(str::to_owned));
+    let mut written: BTreeSet<String> = rows
+        .flat_map(|cell| cell.split(", ").map(|name| name.trim_matches('`').to_owned()).collect::<Vec<_>>())
+        .collect();
+    written.extend(["XDG_CACHE_HOME", "HOME"].map(str::to_owned));
+    assert_eq!(used, written);
+}
+
 /// Anchor of a heading, as GitHub makes it.
 fn anchor(heading: &str) -> String {
     let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));

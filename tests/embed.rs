@@ -4,6 +4,9 @@
 // Helpers of tests may stop at the first surprise, as tests may.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "../dev/models/place.rs"]
+mod place;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -280,17 +283,9 @@ async fn a_rotated_token_is_used_at_once() {
 
 // ---- the models of `make models`
 
-/// Where `make models` puts them. Their absence fails the test: it is a part of the build.
+/// Their absence fails the test: they are a part of the build.
 fn models() -> PathBuf {
-    let cache = std::env::var_os("RAG_CACHE").map(PathBuf::from).unwrap_or_else(|| {
-        let base = std::env::var_os("XDG_CACHE_HOME")
-            .map(PathBuf::from)
-            .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"));
-        base.join("rag-operator")
-    });
-    let models = cache.join("models");
-    assert!(models.join("wordllama").is_dir(), "no models in {}; run `make models` first", models.display());
-    models
+    place::models().unwrap()
 }
 
 #[test]

@@ -4,6 +4,9 @@
 // Helpers of tests may stop at the first surprise, as tests may.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "../dev/models/place.rs"]
+mod place;
+
 use std::io::Write as _;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -11,17 +14,9 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-/// Where `make models` puts them. Their absence fails the test: they are a part of the build.
+/// Their absence fails the test: they are a part of the build.
 fn models() -> PathBuf {
-    let models = std::env::var_os("RAG_MODELS").map(PathBuf::from).unwrap_or_else(|| {
-        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        let cache = cache.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"));
-        cache.join("rag-operator").join("models")
-    });
-    for name in ["wordllama", "tokenlearn"] {
-        assert!(models.join(name).join("config.json").is_file(), "no {name} in {}: run make models", models.display());
-    }
-    models
+    place::models().unwrap()
 }
 
 fn handbook() -> PathBuf {

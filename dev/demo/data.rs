@@ -1,6 +1,9 @@
 //! What the story searches: the handbook of this repository, or with `DATASET=DIR` any directory in BEIR
 //! layout (corpus.jsonl, queries.jsonl, qrels/test.tsv).
 
+#[path = "../models/place.rs"]
+mod place;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
@@ -58,25 +61,10 @@ impl Dataset {
 
 /// What the claim `models` gets: the two encoders that `make models` has made.
 pub fn models() -> Result<Vec<(String, PathBuf)>> {
-    let cache = models_cache()?;
-    let mut files = Vec::new();
-    for model in ["wordllama", "tokenlearn"] {
-        for name in ["model.safetensors", "tokenizer.json", "config.json"] {
-            let file = cache.join(model).join(name);
-            ensure!(file.exists(), "the encoder {model} is missing ({}): run `make models`", file.display());
-            files.push((format!("{model}/{name}"), file));
-        }
-    }
-    Ok(files)
-}
-
-fn models_cache() -> Result<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let cache = variable("RAG_CACHE")
-        .or_else(|| variable("XDG_CACHE_HOME").map(|p| p.join("rag-operator")))
-        .or_else(|| variable("HOME").map(|p| p.join(".cache").join("rag-operator")))
-        .context("none of RAG_CACHE, XDG_CACHE_HOME and HOME is set: where are the encoders?")?;
-    Ok(cache.join("models"))
+    let models = place::models().map_err(anyhow::Error::msg)?;
+    let names = ["model.safetensors", "tokenizer.json", "config.json"];
+    let of = |model: &str| names.map(|name| (format!("{model}/{name}"), models.join(model).join(name)));
+    Ok(["wordllama", "tokenlearn"].into_iter().flat_map(of).collect())
 }
 
 /// A file of the repository.
