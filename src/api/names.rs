@@ -28,8 +28,6 @@ pub const ANNOTATION_STABLE: &str = "ragops.dev/stable";
 pub const ANNOTATION_CANDIDATE: &str = "ragops.dev/candidate";
 /// Annotation of a route: the step that its weights belong to.
 pub const ANNOTATION_STEP: &str = "ragops.dev/step";
-/// Annotation of our children: digest of what was rendered, so that an unchanged child is not written.
-pub const ANNOTATION_RENDERED: &str = "ragops.dev/rendered";
 
 /// Command: past holds and Inconclusive gates to the next step.
 pub const COMMAND_PROMOTE: &str = "ragops.dev/promote";

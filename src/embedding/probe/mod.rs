@@ -26,8 +26,6 @@ const SEED: u64 = 0x7261_672d_7072_6f62;
 pub const SAME_MEAN: f64 = 0.9995;
 /// See [`SAME_MEAN`].
 pub const SAME_MIN: f64 = 0.995;
-/// An encoder whose two passes agree less than this does not repeat itself.
-pub const NOISY_BELOW: f64 = 0.999;
 
 /// The vectors of the 64 texts: the first half as queries, the rest as passages.
 pub async fn vectors(encoder: &dyn Encoder) -> Result<Vec<Vec<f32>>, EmbedError> {
