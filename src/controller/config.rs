@@ -107,6 +107,14 @@ fn parse(text: &str, path: &str) -> Result<Config, ConfigError> {
 }
 
 #[cfg(test)]
+impl Config {
+    /// What the tests of all controllers run with.
+    pub fn plain() -> Self {
+        Self { image: "rag:1".to_owned(), image_pull_policy: PullPolicy::Never, scope: Scope::Cluster, resources: None }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

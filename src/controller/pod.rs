@@ -367,21 +367,10 @@ pub fn job_name(owner: &str, parts: &impl serde::Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::config::PullPolicy;
-    use crate::controller::config::Scope;
-
-    fn config() -> Config {
-        Config {
-            image: "rag:1".to_owned(),
-            image_pull_policy: PullPolicy::Never,
-            scope: Scope::Cluster,
-            resources: None,
-        }
-    }
 
     #[test]
     fn every_pod_passes_the_restricted_standard() {
-        let config = config();
+        let config = Config::plain();
         for serves in [true, false] {
             let pod = Pod {
                 config: &config,

@@ -244,7 +244,6 @@ mod tests {
 
     use super::super::render;
     use super::*;
-    use crate::controller::config::{PullPolicy, Scope};
     use crate::controller::context::{Events, Failures};
     use crate::controller::metrics::Metrics;
     use crate::controller::signals::Signals;
@@ -272,12 +271,7 @@ mod tests {
             events: Events::start(client.clone()),
             signals: Signals::new(tokio::sync::mpsc::channel(1).0).unwrap(),
             client,
-            config: Config {
-                image: "rag:1".to_owned(),
-                image_pull_policy: PullPolicy::Never,
-                scope: Scope::Cluster,
-                resources: None,
-            },
+            config: Config::plain(),
             metrics: Metrics::default(),
             failures: Failures::default(),
         }

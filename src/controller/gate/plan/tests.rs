@@ -8,7 +8,7 @@ use super::*;
 use crate::api::names;
 use crate::controller::attempt::Attempt;
 use crate::controller::condition::{find, is_true};
-use crate::controller::config::{Config, PullPolicy, Scope};
+use crate::controller::config::Config;
 
 struct World {
     now: i64,
@@ -91,12 +91,7 @@ impl World {
         let check = render::check_name(&self.gate);
         Observed {
             now: Timestamp::from_second(self.now).unwrap(),
-            config: Config {
-                image: "rag:1".to_owned(),
-                image_pull_policy: PullPolicy::Never,
-                scope: Scope::Cluster,
-                resources: None,
-            },
+            config: Config::plain(),
             data: self.data,
             check: Attempt {
                 job: self.jobs.get(&check).map(typed),

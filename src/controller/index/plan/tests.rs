@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::{Condition, ConditionType, RagRelease, VectorIndexSpec};
-use crate::controller::config::{Config, PullPolicy, Scope};
+use crate::controller::config::Config;
 use crate::controller::index::observe::{Observed, Use, uses_of};
 use crate::controller::read::Referred;
 use crate::worker::job::Task;
@@ -56,12 +56,7 @@ fn handbook() -> World {
     });
     let seen = Observed {
         now: at(0),
-        config: Config {
-            image: "rag:1".to_owned(),
-            image_pull_policy: PullPolicy::IfNotPresent,
-            scope: Scope::Cluster,
-            resources: None,
-        },
+        config: Config::plain(),
         model: ready_model("aaaaaaaaaaaa"),
         missing: Vec::new(),
         gone_claims: BTreeSet::new(),

@@ -19,7 +19,7 @@ use super::*;
 use crate::api::ConditionType;
 use crate::controller::attempt::Attempt;
 use crate::controller::condition::{find, is_true};
-use crate::controller::config::{Config, PullPolicy, Scope};
+use crate::controller::config::Config;
 use crate::controller::pod::Mounts;
 
 struct World {
@@ -98,12 +98,7 @@ impl World {
         };
         Observed {
             now: Timestamp::from_second(self.now).unwrap(),
-            config: Config {
-                image: "rag:1".to_owned(),
-                image_pull_policy: PullPolicy::Never,
-                scope: Scope::Cluster,
-                resources: None,
-            },
+            config: Config::plain(),
             main: server(&name),
             trial: server(&render::trial_name(&self.model)),
             claims: self.claims.clone(),

@@ -110,7 +110,7 @@ impl Sim {
         Self {
             release,
             now: START.parse().unwrap(),
-            config: world::config(),
+            config: crate::controller::config::Config::plain(),
             index: world::index(&[world::version("v1", "Ready", false)]),
             models: BTreeMap::from([("words".to_owned(), world::model())]),
             gates: gates.into_iter().map(|(name, gate)| (name.to_owned(), gate)).collect(),

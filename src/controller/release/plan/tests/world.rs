@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use crate::api::{EmbeddingModel, EvalGate, RagRelease, VectorIndex};
-use crate::controller::config::{Config, PullPolicy, Scope};
 use crate::controller::read::Referred;
 
 pub const RELEASE: &str = "shop";
@@ -11,10 +10,6 @@ pub const NAMESPACE: &str = "team";
 pub const UID: &str = "uid-shop";
 /// The virtual clock begins here.
 pub const START: &str = "2026-01-01T00:00:00Z";
-
-pub fn config() -> Config {
-    Config { image: "rag:1".to_owned(), image_pull_policy: PullPolicy::Never, scope: Scope::Cluster, resources: None }
-}
 
 /// A release of index `docs` behind Gateway `public`, with these gates and steps (weight, hold).
 pub fn release(gates: &[(&str, &str)], steps: &[(i32, &str)]) -> RagRelease {
