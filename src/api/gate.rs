@@ -57,6 +57,10 @@ pub struct EvalGateSpec {
 /// Offline gate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("!has(self.slices) || !has(self.slices.required) || self.slices.required.size() * self.metrics.filter(m, m.required && (has(m.margin) || has(m.relativeMargin))).size() <= 7")
+        .message("spec.retrieval.slices.required times the required metrics with a margin must make at most 7 rows; require fewer slices")
+)]
 pub struct RetrievalGate {
     /// Queries and judgments.
     pub dataset: Dataset,
@@ -72,6 +76,41 @@ pub struct RetrievalGate {
     /// How the difference is judged.
     #[serde(default)]
     pub statistics: Statistics,
+    /// Groups of queries that must not break while the whole looks well. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slices: Option<Slices>,
+    /// Most that a metric with a margin may lose over all releases since the anchor, this one included, above 0, at most
+    /// 1: a loss inside the margin of each release must not add up. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.000_001, max = 1.0))]
+    pub max_cumulative_drop: Option<f64>,
+}
+
+/// Groups of queries by their metadata.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Slices {
+    /// Keys of the queries' `metadata`, 1 to 4; each value of a key is a slice, named `key=value`. A slice fails the gate
+    /// when it is proven worse after correction for all slices and metrics (Holm) and lost at least twice the margin.
+    #[schemars(length(min = 1, max = 4), inner(length(min = 1, max = 63), regex(pattern = r"^[^=]+$")))]
+    #[x_kube(validation = Rule::new("self.all(k, self.exists_one(o, o == k))")
+        .message("spec.retrieval.slices.by must name different keys"))]
+    pub by: Vec<String>,
+    /// Queries from which on a slice can fail the gate, 10 to 1000000, default 30; smaller ones are only reported.
+    #[serde(default = "default_min_queries")]
+    #[schemars(range(min = 10, max = 1_000_000))]
+    pub min_queries: i64,
+    /// Least mean of the worst slice on the first metric, 0 to 1: below it the gate fails. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub worst_group_floor: Option<f64>,
+    /// Slices, as `key=value`, that must pass like the whole, with the gate's margins and enough queries of their own; at
+    /// most 7, and at most 7 with the required metrics that have a margin multiplied. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 7), inner(length(min = 3, max = 63), regex(pattern = r"^[^=]+=.+$")))]
+    #[x_kube(validation = Rule::new("self.all(k, self.exists_one(o, o == k))")
+        .message("spec.retrieval.slices.required must name different slices"))]
+    pub required: Vec<String>,
 }
 
 /// A labelled query set.
@@ -102,8 +141,14 @@ pub enum DatasetFormat {
 /// One metric and what must hold of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("has(self.margin) || has(self.floor) || has(self.max)")
-    .message("a metric needs at least one of margin, floor and max"))]
+#[x_kube(
+    validation = Rule::new("has(self.margin) || has(self.relativeMargin) || has(self.floor) || has(self.max)")
+        .message("a metric needs at least one of margin, relativeMargin, floor and max"),
+    validation = Rule::new("!(has(self.margin) && has(self.relativeMargin))")
+        .message("a metric has either margin or relativeMargin, not both"),
+    validation = Rule::new("!self.confident || has(self.floor)")
+        .message("confident needs a floor, whose lower bound it asks for")
+)]
 pub struct Metric {
     /// `ndcg@k`, `recall@k`, `success@k`, `P@k`, `map`, `map@k`, `mrr` or `mrr@k`, with k from 1 to 1000.
     #[schemars(
@@ -116,10 +161,19 @@ pub struct Metric {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.000_001, max = 1.0))]
     pub margin: Option<f64>,
+    /// In place of margin: the largest drop as a share of the baseline's mean in the same run, above 0, below 1; 0.03 is
+    /// 3 %. The drop is fixed, with six decimals, before the difference is judged. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.000_001, max = 0.999_999))]
+    pub relative_margin: Option<f64>,
     /// Least mean of the candidate, 0 to 1. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub floor: Option<f64>,
+    /// Whether the floor must hold at the lower bound of the candidate's mean instead of the mean itself (default
+    /// false): a floor that luck alone could have reached then fails.
+    #[serde(default)]
+    pub confident: bool,
     /// Largest mean of the candidate, 0 to 1. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
@@ -142,7 +196,8 @@ pub enum Baseline {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Statistics {
     /// PairedSignFlip (default): bounds of Student's t, and a sign-flip test that can only take a Pass away.
-    /// PairedT: the bounds alone.
+    /// PairedT: the bounds alone. BoundedMean: bounds that hold where few queries lose much, at the price of two to three
+    /// times the queries; for compression, chunking and success@1.
     #[serde(default)]
     pub method: Method,
     /// One-sided error rate, 0.001 to 0.2, default 0.05.
@@ -153,11 +208,17 @@ pub struct Statistics {
     #[serde(default = "default_seed")]
     #[schemars(range(min = 0))]
     pub seed: i64,
+    /// Key of the queries' `metadata` whose values group queries that fail together, such as paraphrases or questions about
+    /// one document. A cluster then counts as one, and margins need clusters where they needed queries. Default: each
+    /// query stands for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub cluster_by: Option<String>,
 }
 
 impl Default for Statistics {
     fn default() -> Self {
-        Self { method: Method::default(), alpha: default_alpha(), seed: default_seed() }
+        Self { method: Method::default(), alpha: default_alpha(), seed: default_seed(), cluster_by: None }
     }
 }
 
@@ -167,6 +228,7 @@ pub enum Method {
     #[default]
     PairedSignFlip,
     PairedT,
+    BoundedMean,
 }
 
 /// Online gate.
@@ -237,7 +299,7 @@ pub struct EvalGateStatus {
     /// What the last check of the dataset found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dataset: Option<DatasetStatus>,
-    /// Smallest margin that the query set can certify at best.
+    /// Smallest margin that the query set can certify at best, with `clusterBy` its clusters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certifiable_margin: Option<f64>,
     /// A sentence when the set is too small for its margins.
@@ -280,12 +342,30 @@ pub struct DatasetStatus {
     pub queries: i64,
     /// Judgments.
     pub judgments: i64,
+    /// Clusters that the queries form, with `clusterBy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clusters: Option<i64>,
+    /// Slices with their judged queries, the largest first, at most 40.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 40))]
+    pub slices: Vec<SliceStatus>,
     /// Digest of the gate's spec that was checked.
     #[schemars(length(max = 64))]
     pub spec_digest: String,
     /// When the check ended (RFC 3339, UTC).
     #[schemars(length(max = 40))]
     pub checked_at: String,
+}
+
+/// How large a slice is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SliceStatus {
+    /// `key=value`.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// Judged queries in it.
+    pub queries: i64,
 }
 
 /// One result.
@@ -316,15 +396,34 @@ pub struct GateRun {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub metrics: Vec<MetricResult>,
-    /// Queries that a verdict would need, when this run could not decide.
+    /// Queries (with `clusterBy` clusters) that a verdict would need, when this run could not decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub required_queries: Option<i64>,
+    /// Slice of the lowest mean on the first metric, of those with `minQueries`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worst_slice: Option<SliceResult>,
     /// Job that measured.
     #[schemars(length(max = 64))]
     pub job: String,
     /// When the run ended (RFC 3339, UTC).
     #[schemars(length(max = 40))]
     pub finished_at: String,
+}
+
+/// Numbers of one slice on the gate's first metric.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SliceResult {
+    /// `key=value`.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// Queries in it.
+    pub n: i64,
+    /// Mean of the candidate.
+    pub candidate: f64,
+    /// Mean of the baseline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<f64>,
 }
 
 /// Numbers of one metric.
@@ -387,6 +486,9 @@ fn default_alpha() -> f64 {
 }
 fn default_seed() -> i64 {
     7
+}
+fn default_min_queries() -> i64 {
+    30
 }
 fn default_interval() -> String {
     "5s".to_owned()

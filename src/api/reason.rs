@@ -48,12 +48,12 @@ words! {
 }
 
 words! {
-    /// Reasons of a gate run's verdict. Pass: Superior to NoBaseline. Fail: RegressionProven to LimitExceeded.
+    /// Reasons of a gate run's verdict. Pass: Superior to NoBaseline. Fail: RegressionProven to WorstGroupBreached.
     /// Inconclusive: TooFewQueries to NoData. Error: the rest.
     VerdictReason {
         Superior, NonInferior, AbsoluteOnly, NoBaseline,
-        RegressionProven, FloorBreached, LimitExceeded,
-        TooFewQueries, WorseWithinNoise, Underpowered, NoData,
+        RegressionProven, FloorBreached, LimitExceeded, CumulativeDrop, SliceRegression, WorstGroupBreached,
+        TooFewQueries, WorseWithinNoise, Underpowered, UnjudgedBias, NoData,
         LowCoverage, InputsChanged, DatasetInvalid, EndpointUnavailable, SourceUnavailable, JobFailed,
         ReceiptRejected, Timeout,
     }

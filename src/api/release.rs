@@ -515,9 +515,12 @@ pub struct GateProgress {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub metrics: Vec<super::gate::MetricResult>,
-    /// Queries that a verdict would need, when the run could not decide.
+    /// Queries (with `clusterBy` clusters) that a verdict would need, when the run could not decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub required_queries: Option<i64>,
+    /// Slice of the lowest mean on the gate's first metric.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worst_slice: Option<super::gate::SliceResult>,
     /// Job of the attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]

@@ -1,16 +1,25 @@
-//! The numbers of one or two arms on one query set: a row a metric.
+//! The numbers of one or two arms on one query set: a row a metric, and rows of its slices.
 //!
 //! Invariants: a judged query that an arm did not answer counts 0; queries without a relevant document count
 //! in the means and not in the paired test (their difference is 0 by construction); a row is rounded to six
 //! decimals, so that the receipt, the command line and the operator judge the same numbers.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
+use super::bounded_mean;
+use super::condensed::{condensed, pooled, unjudged_share};
 use super::dataset::Dataset;
+use super::holm;
 use super::metric::{Gains, Metric};
-use super::paired::{Seed, sign_flip_p, spread};
+use super::paired::{DRAWS, LARGEST_DROP, Seed, harm_p, sign_flip_p, t_bounds, unit_deviation};
 use super::run::Run;
-use super::verdict::{Method, Row, Rule, Statistics};
+use super::sample::Sample;
+use super::slice::{Slice, clusters, slices};
+use super::verdict::{
+    Coverage, Criteria, Evidence, MAX_SLICE_ROWS, Method, Row, Rule, SLICE_MARGINS, SliceRow, SliceRules, Statistics,
+    Unjudged, Worst, guarded, is_required,
+};
 
 /// Values of one arm: for each judged query (bytewise ascending) one value a metric.
 pub type Values = Vec<Vec<f64>>;
@@ -20,6 +29,13 @@ pub type Values = Vec<Vec<f64>>;
 pub struct Comparison {
     /// A row for each rule, in the same order.
     pub rows: Vec<Row>,
+    /// A row for each slice and each rule that guards slices: required slices first, then those that lost twice the
+    /// margin, then by Holm-adjusted p. The first [`MAX_SLICE_ROWS`] take part in the verdict.
+    pub slices: Vec<SliceRow>,
+    /// How many of these are guardrails; `None` without slices or a baseline.
+    pub guardrails: Option<u64>,
+    pub worst: Option<Worst>,
+    pub unjudged_documents: Option<Unjudged>,
     pub candidate: Values,
     pub baseline: Option<Values>,
     /// Judged queries that the candidate's and the baseline's run do not name.
@@ -30,33 +46,56 @@ pub struct Comparison {
     pub without_relevant: usize,
 }
 
+impl Comparison {
+    /// What the verdict reads of it.
+    pub fn evidence(&self, coverage: Coverage) -> Evidence {
+        Evidence {
+            coverage,
+            rows: self.rows.clone(),
+            unjudged: self.unjudged_documents,
+            guardrails: self.guardrails,
+            slices: self.slices.iter().take(MAX_SLICE_ROWS).cloned().collect(),
+            worst: self.worst.clone(),
+            promoted: Vec::new(),
+        }
+    }
+}
+
 /// Measures both arms. Seeds derive from `inputs`, the digest of what the run saw.
 pub fn compare(
     dataset: &Dataset,
-    rules: &[Rule],
-    statistics: &Statistics,
+    criteria: &Criteria<'_>,
     inputs: &str,
     candidate: &Run,
     baseline: Option<&Run>,
 ) -> Comparison {
-    let metrics: Vec<Metric> = rules.iter().map(Rule::metric).collect();
-    let candidate_values = values(dataset, &metrics, candidate);
-    let baseline_values = baseline.map(|run| values(dataset, &metrics, run));
-    let testable: Vec<bool> = dataset.judged().map(|(_, judgments)| judgments.relevant() > 0).collect();
-    let row = |(i, rule): (usize, &Rule)| {
-        let c = column(&candidate_values, i);
-        let b = baseline_values.as_ref().map(|values| column(values, i));
-        row(&c, b.as_deref(), &testable, rule, statistics, inputs)
+    let metrics: Vec<Metric> = criteria.rules.iter().map(Rule::metric).collect();
+    let arms = Arms {
+        candidate: values(dataset, &metrics, candidate),
+        baseline: baseline.map(|run| values(dataset, &metrics, run)),
+        testable: dataset.judged().map(|(_, judgments)| judgments.relevant() > 0).collect(),
+        clusters: criteria.statistics.cluster_by.as_deref().map(|key| clusters(dataset, key)),
+        statistics: criteria.statistics,
+        inputs,
     };
-    let rows = rules.iter().enumerate().map(row).collect();
+    let all: Vec<usize> = (0..dataset.judged_count()).collect();
+    let rows: Vec<Row> = criteria.rules.iter().enumerate().map(|(i, rule)| arms.row(i, rule, &all, None)).collect();
+    let groups = criteria.slices.map(|rules| slices(dataset, rules.by())).unwrap_or_default();
+    let guards =
+        criteria.slices.filter(|_| baseline.is_some()).map(|rules| arms.guards(criteria, rules, &rows, &groups));
     let missing = |run: &Run| dataset.judged().filter(|(query, _)| run.list(query).is_none()).count();
+    let (slices, guardrails) = guards.map_or((Vec::new(), None), |(rows, guardrails)| (rows, Some(guardrails)));
     Comparison {
         rows,
+        slices,
+        guardrails,
+        worst: criteria.slices.and_then(|rules| arms.worst(rules, &groups)),
+        unjudged_documents: baseline.and_then(|baseline| arms.unjudged(dataset, &metrics, candidate, baseline)),
         missing: (missing(candidate), baseline.map_or(0, missing)),
         unjudged: unjudged(dataset, candidate, baseline),
-        without_relevant: testable.iter().filter(|t| !**t).count(),
-        candidate: candidate_values,
-        baseline: baseline_values,
+        without_relevant: arms.testable.iter().filter(|t| !**t).count(),
+        candidate: arms.candidate,
+        baseline: arms.baseline,
     }
 }
 
@@ -69,43 +108,217 @@ fn values(dataset: &Dataset, metrics: &[Metric], run: &Run) -> Values {
     dataset.judged().map(of_query).collect()
 }
 
-fn column(values: &Values, metric: usize) -> Vec<f64> {
-    values.iter().filter_map(|of_query| of_query.get(metric).copied()).collect()
-}
-
 fn unjudged(dataset: &Dataset, candidate: &Run, baseline: Option<&Run>) -> usize {
     let judged: BTreeSet<&str> = dataset.judged().map(|(query, _)| query).collect();
     let named = dataset.unjudged().chain(candidate.queries()).chain(baseline.into_iter().flat_map(Run::queries));
     named.filter(|query| !judged.contains(query)).collect::<BTreeSet<_>>().len()
 }
 
-fn row(
-    candidate: &[f64],
-    baseline: Option<&[f64]>,
-    testable: &[bool],
-    rule: &Rule,
-    statistics: &Statistics,
-    inputs: &str,
-) -> Row {
-    let Some(baseline) = baseline else { return Row::absolute(candidate.len() as u64, rounded(mean(candidate))) };
-    let differences: Vec<f64> =
-        candidate.iter().zip(baseline).zip(testable).filter(|(_, t)| **t).map(|((c, b), _)| c - b).collect();
-    let spread = spread(&differences, statistics.alpha);
-    let p = rule
-        .margin()
-        .filter(|_| statistics.method == Method::PairedSignFlip)
-        .and_then(|margin| sign_flip_p(&differences, margin, Seed::of(inputs, &rule.metric().to_string())));
-    Row {
-        n: differences.len() as u64,
-        candidate: rounded(mean(candidate)),
-        baseline: Some(rounded(mean(baseline))),
-        sd: spread.and_then(|s| s.sd).map(rounded),
-        lower: spread.and_then(|s| s.bounds).map(|(lower, _)| rounded(lower)),
-        upper: spread.and_then(|s| s.bounds).map(|(_, upper)| rounded(upper)),
-        p: p.map(rounded),
-        nonzero: spread.map(|s| s.nonzero as u64),
-        min: spread.map(|s| rounded(s.min)),
+/// A part of the queries.
+struct Part<'a> {
+    name: &'a str,
+    /// The gate's margin, where the part must pass like the whole.
+    margin: Option<f64>,
+}
+
+/// The values of both arms, and how they are compared.
+struct Arms<'a> {
+    candidate: Values,
+    baseline: Option<Values>,
+    /// Queries with a relevant document.
+    testable: Vec<bool>,
+    /// Cluster of each query.
+    clusters: Option<Vec<usize>>,
+    statistics: &'a Statistics,
+    inputs: &'a str,
+}
+
+impl Arms<'_> {
+    /// Numbers of one metric over some queries. `slice`: what they are, where they are not all.
+    fn row(&self, metric: usize, rule: &Rule, queries: &[usize], slice: Option<Part<'_>>) -> Row {
+        let candidate = column(&self.candidate, metric, queries);
+        let label = match &slice {
+            None => rule.metric().to_string(),
+            Some(part) => format!("{} {}", rule.metric(), part.name),
+        };
+        let of_candidate = self.sample(&candidate, queries);
+        let lower = |sample: &Sample| rounded(lower_of_mean(sample, self.statistics, self.seed(&label, "mean")));
+        let row = Row {
+            clusters: of_candidate.as_ref().and_then(Sample::clusters).map(|n| n as u64),
+            candidate_lower: of_candidate.as_ref().filter(|_| rule.confident() && slice.is_none()).map(lower),
+            ..Row::absolute(candidate.len() as u64, rounded(mean(&candidate)))
+        };
+        let Some(baseline) = self.baseline.as_ref().map(|values| column(values, metric, queries)) else { return row };
+        let baseline_mean = rounded(mean(&baseline));
+        let compared = Row { n: 0, clusters: None, baseline: Some(baseline_mean), ..row };
+        let Some(sample) = self.differences(&candidate, &baseline, queries) else { return compared };
+        let bounds = self.bounds(&sample, &label);
+        let margin = match slice {
+            None => rule.margin().and_then(|margin| margin.against(Some(baseline_mean))),
+            Some(part) => part.margin,
+        };
+        let p = margin
+            .filter(|_| self.statistics.method == Method::PairedSignFlip)
+            .and_then(|margin| sign_flip_p(&sample, margin, Seed::of(self.inputs, &label), DRAWS));
+        Row {
+            n: sample.len() as u64,
+            clusters: sample.clusters().map(|n| n as u64),
+            sd: unit_deviation(&sample).map(rounded),
+            difference: Some(rounded(sample.mean())),
+            lower: bounds.map(|(lower, _)| rounded(lower)),
+            upper: bounds.map(|(_, upper)| rounded(upper)),
+            p: p.map(rounded),
+            nonzero: Some(sample.changed() as u64),
+            min: Some(rounded(sample.min())),
+            ..compared
+        }
     }
+
+    fn seed(&self, label: &str, what: &str) -> Seed {
+        Seed::of(self.inputs, &format!("{label} {what}"))
+    }
+
+    fn sample(&self, values: &[f64], queries: &[usize]) -> Option<Sample> {
+        match &self.clusters {
+            None => Sample::plain(values),
+            Some(clusters) => {
+                let of_values: Vec<usize> = queries.iter().filter_map(|q| clusters.get(*q).copied()).collect();
+                Sample::clustered(values, &of_values)
+            }
+        }
+    }
+
+    /// The differences of the queries with a relevant document.
+    fn differences(&self, candidate: &[f64], baseline: &[f64], queries: &[usize]) -> Option<Sample> {
+        let pairs = candidate.iter().zip(baseline).zip(queries);
+        let testable = pairs.filter(|(_, query)| self.testable.get(**query).copied().unwrap_or(false));
+        let (differences, queries): (Vec<f64>, Vec<usize>) = testable.map(|((c, b), query)| (c - b, *query)).unzip();
+        self.sample(&differences, &queries)
+    }
+
+    fn bounds(&self, sample: &Sample, label: &str) -> Option<(f64, f64)> {
+        match self.statistics.method {
+            Method::PairedSignFlip | Method::PairedT => t_bounds(sample, self.statistics.alpha),
+            Method::BoundedMean => {
+                let (units, grown) = sample.weighed();
+                let drop = LARGEST_DROP * grown;
+                let seed = self.seed(label, "bounds");
+                bounded_mean::bounds(&units, -drop, drop, self.statistics.alpha, seed, bounded_mean::DRAWS)
+            }
+        }
+    }
+
+    /// Rows of the slices in the order of a receipt, and how many of them are guardrails.
+    fn guards(
+        &self,
+        criteria: &Criteria<'_>,
+        rules: &SliceRules,
+        whole: &[Row],
+        groups: &[Slice],
+    ) -> (Vec<SliceRow>, u64) {
+        let guarding = || criteria.rules.iter().enumerate().filter(|(_, rule)| guarded(rule));
+        let mut rows = Vec::new();
+        let mut samples = Vec::new();
+        for (slice, group) in groups.iter().enumerate() {
+            for (metric, rule) in guarding() {
+                let margin = limit(criteria, whole, metric).filter(|_| is_required(rules, &group.name));
+                let row = self.row(metric, rule, &group.queries, Some(Part { name: &group.name, margin }));
+                let large = row.n >= rules.min_queries();
+                samples.push(self.slice_differences(metric, &group.queries).filter(|_| large));
+                rows.push(SliceRow { slice, name: group.name.clone(), metric, harm: None, row });
+            }
+        }
+        let guardrails = samples.iter().flatten().count();
+        // Beyond a few hundred guardrails the smallest p that can be drawn would be too large to reject anything.
+        let draws = (2.0 * guardrails as f64 / self.statistics.alpha).ceil().max(f64::from(DRAWS)) as u32;
+        let harm: Vec<(usize, f64)> = samples
+            .iter()
+            .zip(&rows)
+            .enumerate()
+            .filter_map(|(i, (sample, row))| {
+                let label = format!("{} {}", row.metric, row.name);
+                Some((i, harm_p(sample.as_ref()?, self.seed(&label, "harm"), draws)))
+            })
+            .collect();
+        let adjusted = holm::adjusted(&harm.iter().map(|(_, p)| *p).collect::<Vec<_>>());
+        for ((i, _), p) in harm.iter().zip(adjusted) {
+            if let Some(row) = rows.get_mut(*i) {
+                row.harm = Some(rounded(p));
+            }
+        }
+        let order = |row: &SliceRow| order(criteria, rules, whole, row);
+        rows.sort_by(|a, b| order(a).partial_cmp(&order(b)).unwrap_or(Ordering::Equal));
+        (rows, guardrails as u64)
+    }
+
+    fn slice_differences(&self, metric: usize, queries: &[usize]) -> Option<Sample> {
+        let baseline = column(self.baseline.as_ref()?, metric, queries);
+        self.differences(&column(&self.candidate, metric, queries), &baseline, queries)
+    }
+
+    /// The slice of the lowest mean on the first metric, of those that are large enough.
+    fn worst(&self, rules: &SliceRules, groups: &[Slice]) -> Option<Worst> {
+        let large = groups.iter().enumerate().filter(|(_, group)| group.queries.len() as u64 >= rules.min_queries());
+        let of_group = |(slice, group): (usize, &Slice)| Worst {
+            slice,
+            name: group.name.clone(),
+            n: group.queries.len() as u64,
+            candidate: rounded(mean(&column(&self.candidate, 0, &group.queries))),
+            baseline: self.baseline.as_ref().map(|values| rounded(mean(&column(values, 0, &group.queries)))),
+        };
+        large.map(of_group).min_by(|a, b| a.candidate.total_cmp(&b.candidate))
+    }
+
+    fn unjudged(&self, dataset: &Dataset, metrics: &[Metric], candidate: &Run, baseline: &Run) -> Option<Unjudged> {
+        let metric = metrics.first().copied().filter(|_| pooled(dataset))?;
+        let queries: Vec<usize> = (0..dataset.judged_count()).collect();
+        let (of_candidate, of_baseline) = (condensed(dataset, metric, candidate), condensed(dataset, metric, baseline));
+        let sample = self.differences(&of_candidate, &of_baseline, &queries)?;
+        Some(Unjudged {
+            candidate: rounded(unjudged_share(dataset, candidate)),
+            baseline: rounded(unjudged_share(dataset, baseline)),
+            difference: rounded(sample.mean()),
+            upper: self.bounds(&sample, "condensed").map(|(_, upper)| rounded(upper)),
+        })
+    }
+}
+
+/// Where a row stands: required slices, then those that lost enough to fail the gate, then by p.
+fn order(
+    criteria: &Criteria<'_>,
+    rules: &SliceRules,
+    whole: &[Row],
+    row: &SliceRow,
+) -> (bool, bool, f64, usize, usize) {
+    let margin = limit(criteria, whole, row.metric);
+    let lost = row.harm.is_some()
+        && row.row.difference.zip(margin).is_some_and(|(difference, margin)| difference <= -SLICE_MARGINS * margin);
+    (!is_required(rules, &row.name), !lost, row.harm.unwrap_or(2.0), row.slice, row.metric)
+}
+
+/// The drop that a metric may have, of the whole and of a required slice.
+fn limit(criteria: &Criteria<'_>, whole: &[Row], metric: usize) -> Option<f64> {
+    let margin = criteria.rules.get(metric)?.margin()?;
+    margin.against(whole.get(metric)?.baseline)
+}
+
+/// Lower bound of a mean of values in 0 to 1. Bounds from the spread alone would be sure of anything that was never
+/// seen to fail, so that the mean of so many units shrinks by what they could have missed at least.
+fn lower_of_mean(sample: &Sample, statistics: &Statistics, seed: Seed) -> f64 {
+    let (alpha, units) = (statistics.alpha, sample.units().len() as f64);
+    let missed = sample.mean() * alpha.powf(1.0 / units);
+    let bound = match statistics.method {
+        Method::PairedSignFlip | Method::PairedT => t_bounds(sample, alpha).map(|(lower, _)| lower.min(missed)),
+        Method::BoundedMean => {
+            let (values, grown) = sample.weighed();
+            bounded_mean::bounds(&values, 0.0, grown, alpha, seed, bounded_mean::DRAWS).map(|(lower, _)| lower)
+        }
+    };
+    bound.unwrap_or(missed).clamp(0.0, 1.0)
+}
+
+fn column(values: &Values, metric: usize, queries: &[usize]) -> Vec<f64> {
+    queries.iter().filter_map(|query| values.get(*query)?.get(metric).copied()).collect()
 }
 
 fn mean(values: &[f64]) -> f64 {
@@ -122,6 +335,7 @@ mod tests {
     use super::*;
     use crate::evaluation::dataset::Files;
     use crate::evaluation::run::Hit;
+    use crate::evaluation::verdict::{Margin, Wanted};
 
     fn dataset() -> Dataset {
         let dir = tempfile::tempdir().unwrap();
@@ -157,13 +371,20 @@ mod tests {
     }
 
     fn rule(name: &str) -> Rule {
-        Rule::new(name, Some(0.05), None, None, true).unwrap()
+        Rule::new(name, Wanted { margin: Some(Margin::Absolute(0.05)), ..Wanted::default() }).unwrap()
+    }
+
+    /// Both arms, by these rules and a method, without slices.
+    fn measured(rules: &[Rule], method: Method, candidate: &Run, baseline: Option<&Run>) -> Comparison {
+        let statistics = Statistics { method, ..Statistics::default() };
+        let criteria = Criteria { rules, statistics: &statistics, slices: None, max_cumulative_drop: None };
+        compare(&dataset(), &criteria, "i", candidate, baseline)
     }
 
     #[test]
     fn means_equal_those_of_trec_eval_and_odd_queries_are_counted() {
         let rules = [rule("ndcg@3"), rule("map")];
-        let found = compare(&dataset(), &rules, &Statistics::default(), "i", &golden_run(), None);
+        let found = measured(&rules, Method::PairedSignFlip, &golden_run(), None);
         let means: Vec<f64> = found.rows.iter().map(|r| (r.candidate * 1e4).round() / 1e4).collect();
         assert_eq!(means, [0.3422, 0.3]);
         assert_eq!(found.rows[0].n, 5);
@@ -177,14 +398,13 @@ mod tests {
     fn the_paired_test_leaves_out_queries_without_a_relevant_document() {
         let baseline = run(&[("q1", &[("d1", 1.0)]), ("q3", &[("y", 1.0)])]);
         let rules = [rule("success@1")];
-        let found = compare(&dataset(), &rules, &Statistics::default(), "i", &golden_run(), Some(&baseline));
+        let found = measured(&rules, Method::PairedSignFlip, &golden_run(), Some(&baseline));
         let row = found.rows[0];
         assert_eq!((row.n, row.candidate, row.baseline), (4, 0.0, Some(0.2)));
         assert_eq!((row.nonzero, row.min), (Some(1), Some(-1.0)));
-        assert_eq!(row.difference().map(|d| (d * 1e6).round() / 1e6), Some(-0.25));
+        assert_eq!(row.difference, Some(-0.25));
         assert!(row.p.unwrap() > 0.5);
-        let plain = Statistics { method: Method::PairedT, ..Statistics::default() };
-        let found = compare(&dataset(), &rules, &plain, "i", &golden_run(), Some(&baseline));
+        let found = measured(&rules, Method::PairedT, &golden_run(), Some(&baseline));
         assert_eq!(found.rows[0].p, None);
     }
 
@@ -192,7 +412,7 @@ mod tests {
     fn equal_inputs_give_equal_bits() {
         let baseline = run(&[("q1", &[("d1", 1.0)])]);
         let rules = [rule("ndcg@10"), rule("mrr")];
-        let once = || compare(&dataset(), &rules, &Statistics::default(), "i", &golden_run(), Some(&baseline));
+        let once = || measured(&rules, Method::BoundedMean, &golden_run(), Some(&baseline));
         assert_eq!(format!("{:?}", once()), format!("{:?}", once()));
     }
 
@@ -200,7 +420,7 @@ mod tests {
     fn a_difference_of_nothing_is_plain_zero() {
         let rules = [rule("ndcg@10")];
         let same = golden_run();
-        let row = compare(&dataset(), &rules, &Statistics::default(), "i", &same, Some(&same)).rows[0];
+        let row = measured(&rules, Method::PairedSignFlip, &same, Some(&same)).rows[0];
         assert_eq!(format!("{:?} {:?} {:?}", row.lower, row.upper, row.sd), "Some(0.0) Some(0.0) Some(0.0)");
         assert_eq!(rounded(-1e-9).to_bits(), 0.0_f64.to_bits());
     }

@@ -26,10 +26,17 @@ const HEADER: &str = "query-id\tcorpus-id\tscore";
 /// A data set that was read in full.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
-    queries: BTreeMap<String, String>,
+    queries: BTreeMap<String, Query>,
     judgments: BTreeMap<String, Judgments>,
     judgment_count: usize,
     digest: String,
+}
+
+/// A query as its line says it.
+#[derive(Clone, Debug, PartialEq)]
+struct Query {
+    text: String,
+    metadata: BTreeMap<String, String>,
 }
 
 /// Where the two files lie.
@@ -134,7 +141,12 @@ impl Dataset {
 
     /// Text of a query.
     pub fn text(&self, query: &str) -> Option<&str> {
-        self.queries.get(query).map(String::as_str)
+        self.queries.get(query).map(|q| q.text.as_str())
+    }
+
+    /// Metadata of a query: texts as they are, numbers and booleans as JSON writes them; other values are left out.
+    pub fn metadata(&self, query: &str) -> Option<&BTreeMap<String, String>> {
+        self.queries.get(query).map(|q| &q.metadata)
     }
 
     /// Ids of the queries without a judgment.
@@ -153,9 +165,20 @@ struct QueryLine {
     #[serde(rename = "_id")]
     id: String,
     text: String,
+    #[serde(default)]
+    metadata: BTreeMap<String, serde_json::Value>,
 }
 
-fn read_queries(file: &Path) -> Result<(BTreeMap<String, String>, [u8; 32]), DatasetError> {
+fn metadata(values: BTreeMap<String, serde_json::Value>) -> BTreeMap<String, String> {
+    let text = |value| match value {
+        serde_json::Value::String(text) => Some(text),
+        value @ (serde_json::Value::Bool(_) | serde_json::Value::Number(_)) => Some(value.to_string()),
+        serde_json::Value::Null | serde_json::Value::Array(_) | serde_json::Value::Object(_) => None,
+    };
+    values.into_iter().filter_map(|(key, value)| Some((key, text(value)?))).collect()
+}
+
+fn read_queries(file: &Path) -> Result<(BTreeMap<String, Query>, [u8; 32]), DatasetError> {
     let mut lines = Lines::open(file)?;
     let mut queries = BTreeMap::new();
     while let Some((line, text)) = lines.next_line()? {
@@ -166,7 +189,7 @@ fn read_queries(file: &Path) -> Result<(BTreeMap<String, String>, [u8; 32]), Dat
         }
         match queries.entry(query.id) {
             Entry::Occupied(at) => return Err(refused(Problem::DuplicateQuery { query: short(at.key()) })),
-            Entry::Vacant(at) => at.insert(query.text),
+            Entry::Vacant(at) => at.insert(Query { text: query.text, metadata: metadata(query.metadata) }),
         };
     }
     if queries.is_empty() {
@@ -198,7 +221,7 @@ type ReadJudgments = (BTreeMap<String, Judgments>, usize, [u8; 32]);
 
 fn read_judgments(
     file: &Path,
-    queries: &BTreeMap<String, String>,
+    queries: &BTreeMap<String, Query>,
     queries_file: &Path,
 ) -> Result<ReadJudgments, DatasetError> {
     let mut lines = Lines::open(file)?;

@@ -124,6 +124,16 @@ impl Judgments {
         self.grades.values().filter(|g| **g > 0).count()
     }
 
+    /// Whether somebody judged the document; a negative grade says that it was in the pool and nobody did.
+    pub fn knows(&self, document: &str) -> bool {
+        self.grades.get(document).is_some_and(|grade| *grade >= 0)
+    }
+
+    /// Whether a document was judged and found not relevant.
+    pub fn has_rejected(&self) -> bool {
+        self.grades.values().any(|grade| *grade == 0)
+    }
+
     /// Gain of a document: its grade; nothing if it is unjudged, in the pool but unjudged (negative), or not
     /// relevant.
     fn gain(&self, document: &str) -> u32 {

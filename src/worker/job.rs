@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::api::gate::{Dataset, Method, Metric, Statistics};
+use crate::api::gate::{Dataset, Method, Metric, Slices, Statistics};
 use crate::api::index::{Chunking, DataQuality, Search, Source};
 use crate::api::model::{Distance, EmbeddingModelSpec, Prefixes};
 use crate::api::release::Retrieval;
@@ -180,6 +180,10 @@ pub struct PruneTask {
 pub struct CheckTask {
     /// Its files lie below [`paths::DATASET`] (with `from.volume.path` inside it).
     pub dataset: Dataset,
+    /// Metadata keys whose slices are counted.
+    pub slices: Vec<String>,
+    /// Metadata key whose clusters are counted.
+    pub cluster_by: Option<String>,
 }
 
 /// Measure one or two arms.
@@ -191,6 +195,7 @@ pub struct EvaluateTask {
     pub dataset_digest: String,
     pub metrics: Vec<Metric>,
     pub statistics: Statistics,
+    pub slices: Option<Slices>,
     /// Digest of the gate's spec; enters `inputs`.
     pub spec_digest: String,
     pub candidate: Arm,
@@ -245,7 +250,7 @@ pub fn rules(metrics: &[Metric]) -> Result<Vec<verdict::Rule>, String> {
     }
     let mut rules: Vec<verdict::Rule> = Vec::with_capacity(metrics.len());
     for m in metrics {
-        let rule = verdict::Rule::new(&m.name, m.margin, m.floor, m.max, m.required).map_err(|e| e.to_string())?;
+        let rule = rule(m)?;
         if rules.iter().any(|r| r.metric() == rule.metric()) {
             return Err(format!("metrics must have unique names; `{}` stands twice", m.name));
         }
@@ -254,13 +259,82 @@ pub fn rules(metrics: &[Metric]) -> Result<Vec<verdict::Rule>, String> {
     Ok(rules)
 }
 
+/// What must hold of one metric, checked.
+pub fn rule(metric: &Metric) -> Result<verdict::Rule, String> {
+    let margin = match (metric.margin, metric.relative_margin) {
+        (Some(drop), None) => Some(verdict::Margin::Absolute(drop)),
+        (None, Some(share)) => Some(verdict::Margin::Relative(share)),
+        (None, None) => None,
+        (Some(_), Some(_)) => {
+            return Err(format!("{}: margin and relativeMargin exclude each other; remove one", metric.name));
+        }
+    };
+    let wanted = verdict::Wanted {
+        margin,
+        floor: metric.floor,
+        confident: metric.confident,
+        max: metric.max,
+        required: metric.required,
+    };
+    verdict::Rule::new(&metric.name, wanted).map_err(|e| e.to_string())
+}
+
 /// How a gate judges, checked.
 pub fn judging(statistics: &Statistics) -> Result<verdict::Statistics, String> {
     let method = match statistics.method {
         Method::PairedSignFlip => verdict::Method::PairedSignFlip,
         Method::PairedT => verdict::Method::PairedT,
+        Method::BoundedMean => verdict::Method::BoundedMean,
     };
-    verdict::Statistics::new(method, statistics.alpha).map_err(|e| e.to_string())
+    verdict::Statistics::new(method, statistics.alpha, statistics.cluster_by.clone()).map_err(|e| e.to_string())
+}
+
+/// The slices of a gate, checked.
+pub fn slice_rules(slices: &Slices, rules: &[verdict::Rule]) -> Result<verdict::SliceRules, String> {
+    let least = u64::try_from(slices.min_queries).unwrap_or(0);
+    verdict::SliceRules::new(slices.by.clone(), least, slices.worst_group_floor, slices.required.clone(), rules)
+        .map_err(|e| e.to_string())
+}
+
+/// Everything that a retrieval gate judges by, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judging {
+    pub rules: Vec<verdict::Rule>,
+    pub statistics: verdict::Statistics,
+    pub slices: Option<verdict::SliceRules>,
+    pub max_cumulative_drop: Option<f64>,
+}
+
+impl Judging {
+    /// Of a gate as it is written; a field that is wrong is named.
+    pub fn of(
+        metrics: &[Metric],
+        statistics: &Statistics,
+        slices: Option<&Slices>,
+        most: Option<f64>,
+    ) -> Result<Self, (&'static str, String)> {
+        let rules = rules(metrics).map_err(|problem| ("metrics", problem))?;
+        let slices = slices.map(|slices| slice_rules(slices, &rules)).transpose();
+        if let Some(found) = most.filter(|most| !(0.000_001..=1.0).contains(most)) {
+            return Err(("maxCumulativeDrop", format!("write a number above 0, at most 1; got {found}")));
+        }
+        Ok(Self {
+            statistics: judging(statistics).map_err(|problem| ("statistics", problem))?,
+            slices: slices.map_err(|problem| ("slices", problem))?,
+            rules,
+            max_cumulative_drop: most,
+        })
+    }
+
+    /// As the verdict reads it.
+    pub fn criteria(&self) -> verdict::Criteria<'_> {
+        verdict::Criteria {
+            rules: &self.rules,
+            statistics: &self.statistics,
+            slices: self.slices.as_ref(),
+            max_cumulative_drop: self.max_cumulative_drop,
+        }
+    }
 }
 
 /// Digest of what a retrieval run saw: dataset, both arms, gate spec, evaluator version. The operator
@@ -277,4 +351,4 @@ pub fn run_inputs(task: &EvaluateTask) -> String {
 }
 
 /// Changes when the same inputs could give other numbers.
-pub const EVALUATOR_VERSION: &str = "1";
+pub const EVALUATOR_VERSION: &str = "2";

@@ -6,8 +6,7 @@ use std::time::Duration;
 use crate::api::EvalGate;
 use crate::api::gate::{Baseline, Dataset, Objective, OnlineGate, RetrievalGate, Signal};
 use crate::controller::spec::{Invalid, data_from, duration};
-use crate::evaluation::verdict::{Rule, Statistics};
-use crate::worker::job::{judging, rules};
+use crate::worker::job::Judging;
 use crate::worker::signals::BUCKETS_MS;
 
 /// Files that a ConfigMap with a data set must hold.
@@ -25,8 +24,7 @@ pub enum Declared<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retrieval<'a> {
     pub dataset: &'a Dataset,
-    pub rules: Vec<Rule>,
-    pub statistics: Statistics,
+    pub judging: Judging,
     /// Whether the candidate is compared with the stable revision.
     pub compared: bool,
     /// Time limit of a Job.
@@ -75,18 +73,14 @@ fn retrieval(gate: &RetrievalGate, timeout: Duration) -> Result<Retrieval<'_>, I
         );
         return Err(Invalid::new(format!("{field}.dataset.split"), problem));
     }
-    let wrong = |part: &str| {
-        let part = format!("{field}.{part}");
-        move |problem: String| Invalid::new(part, format!("is wrong: {problem}"))
-    };
     if gate.statistics.seed < 0 {
         let problem = format!("is {}; write 0 or more", gate.statistics.seed);
         return Err(Invalid::new(format!("{field}.statistics.seed"), problem));
     }
     Ok(Retrieval {
         dataset: &gate.dataset,
-        rules: rules(&gate.metrics).map_err(wrong("metrics"))?,
-        statistics: judging(&gate.statistics).map_err(wrong("statistics"))?,
+        judging: Judging::of(&gate.metrics, &gate.statistics, gate.slices.as_ref(), gate.max_cumulative_drop)
+            .map_err(|(part, problem)| Invalid::new(format!("{field}.{part}"), format!("is wrong: {problem}")))?,
         compared: gate.baseline == Baseline::Stable,
         timeout,
     })

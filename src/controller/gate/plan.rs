@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use super::declared::{self, Declared, Online, Retrieval};
 use super::observe::Observed;
 use super::render;
-use crate::api::gate::{DatasetStatus, EvalGateStatus, Signal};
+use crate::api::gate::{DatasetStatus, EvalGateStatus, Signal, SliceStatus};
 use crate::api::release::Stage;
 use crate::api::{ConditionType, EvalGate, RagRelease, Reason};
 use crate::controller::attempt::{self, Outcome, has_ended, reason_of, waits_for_volumes};
@@ -19,7 +19,7 @@ use crate::controller::condition::{self, Meanwhile, State, parse_time, time_text
 use crate::controller::plan::{Action, ChildKind, Plan, body};
 use crate::controller::spec::words;
 use crate::evaluation::paired::certifiable_margin;
-use crate::evaluation::verdict::advice;
+use crate::evaluation::verdict::{Size, advice};
 use crate::worker::receipt::{Body, CheckReport, ErrorReport};
 
 mod runs;
@@ -129,7 +129,7 @@ impl Pass<'_> {
             }
             Reading::Absent => {
                 let (gate, name) = (self.gate, self.check_name.clone());
-                let job = render::check(gate, &observed.config, &name, retrieval.dataset, retrieval.timeout);
+                let job = render::check(gate, &observed.config, &name, retrieval);
                 self.plan.actions.push(Action::Create { kind: ChildKind::Job, name, body: body(&job) });
                 self.plan.look_again(SOON);
                 Some(self.reading_on())
@@ -193,6 +193,8 @@ impl Pass<'_> {
             digest: report.digest,
             queries: report.queries,
             judgments: report.judgments,
+            clusters: report.clusters,
+            slices: report.slices.into_iter().map(|(name, queries)| SliceStatus { name, queries }).collect(),
             spec_digest: self.digest.clone(),
             checked_at: time_text(finished_at.unwrap_or(self.observed.now)),
         });
@@ -225,22 +227,24 @@ impl Pass<'_> {
     }
 
     fn advise(&mut self, retrieval: &Retrieval<'_>) {
-        let queries = self.dataset().map(|dataset| u64::try_from(dataset.queries).unwrap_or(0));
-        let alpha = retrieval.statistics.alpha;
-        let margins: Vec<f64> = match retrieval.compared {
-            true => retrieval.rules.iter().filter(|rule| rule.required()).filter_map(|rule| rule.margin()).collect(),
-            false => Vec::new(),
-        };
+        let whole = |n: i64| u64::try_from(n).unwrap_or(0);
+        let size = self.dataset().map(|dataset| match dataset.clusters {
+            None => Size::Queries(whole(dataset.queries)),
+            Some(clusters) => Size::Clusters(whole(clusters)),
+        });
+        let alpha = retrieval.judging.statistics.alpha;
+        let rules = if retrieval.compared { retrieval.judging.rules.as_slice() } else { &[] };
         let status = &mut self.plan.status;
         // Rounded up, so that what is shown can be certified.
-        status.certifiable_margin = queries.map(|n| (certifiable_margin(n, alpha, None) * 1e4).ceil() / 1e4);
-        status.advice = queries.and_then(|n| advice(n, &margins, alpha));
+        let at_best = |size: Size| (certifiable_margin(size.count(), alpha, None) * 1e4).ceil() / 1e4;
+        status.certifiable_margin = size.map(at_best);
+        status.advice = size.and_then(|size| advice(size, rules, alpha));
     }
 
     fn ready(&self, retrieval: &Retrieval<'_>) -> State {
         let (queries, judgments) = self.dataset().map_or((0, 0), |dataset| (dataset.queries, dataset.judgments));
         let rules: Vec<String> =
-            retrieval.rules.iter().map(|rule| format!("{} {}", rule.metric(), rule.in_words())).collect();
+            retrieval.judging.rules.iter().map(|rule| format!("{} {}", rule.metric(), rule.in_words())).collect();
         let against = if retrieval.compared { "the stable revision" } else { "no baseline" };
         let advice = self.plan.status.advice.as_ref().map(|advice| format!(" {advice}.")).unwrap_or_default();
         let text = format!(

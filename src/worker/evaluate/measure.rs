@@ -10,7 +10,7 @@ use crate::api::{DataFrom, gate as api};
 use crate::evaluation::compare::{Comparison, compare};
 use crate::evaluation::dataset::{Dataset, hex};
 use crate::evaluation::run::Run;
-use crate::evaluation::verdict::Coverage;
+use crate::evaluation::verdict::{Coverage, Evidence};
 use crate::worker::job::{self, EvaluateTask};
 
 /// What an arm answered, and what it is.
@@ -107,6 +107,13 @@ pub struct Measured {
     pub comparison: Comparison,
 }
 
+impl Measured {
+    /// What the verdict reads of it.
+    pub fn evidence(&self) -> Evidence {
+        self.comparison.evidence(self.coverage)
+    }
+}
+
 /// Computes the numbers. `spec_digest`: digest of the gate's spec.
 pub fn measured(
     dataset: &Dataset,
@@ -115,7 +122,7 @@ pub fn measured(
     candidate: &Answered,
     baseline: Option<&Answered>,
 ) -> Measured {
-    let comparison = compare(dataset, &gate.rules, &gate.judging, &inputs, &candidate.run, baseline.map(|b| &b.run));
+    let comparison = compare(dataset, &gate.judging.criteria(), &inputs, &candidate.run, baseline.map(|b| &b.run));
     let coverage = Coverage {
         queries: dataset.judged_count() as u64,
         candidate: candidate.answered as u64,
@@ -138,7 +145,8 @@ pub fn inputs(dataset: &Dataset, gate: &Gate, candidate: &Identity, baseline: Op
         dataset_digest: dataset.digest().to_owned(),
         metrics: gate.metrics.clone(),
         statistics: gate.statistics.clone(),
-        spec_digest: job::digest(&(&gate.metrics, &gate.statistics)),
+        slices: gate.slices.clone(),
+        spec_digest: job::digest(&(&gate.metrics, &gate.statistics, &gate.slices)),
         candidate: arm(candidate),
         baseline: baseline.map(arm),
     })

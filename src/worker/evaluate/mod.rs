@@ -37,7 +37,8 @@ use crate::api::gate::{Baseline, Metric, Statistics};
 use crate::api::release::Mode;
 use crate::evaluation::dataset::{Dataset, Files};
 use crate::evaluation::run::Run;
-use crate::evaluation::verdict::{GateJudged, Verdict, advice, judge};
+use crate::evaluation::slice::{clusters, distinct};
+use crate::evaluation::verdict::{GateJudged, Size, Verdict, advice, judge};
 
 const EXIT_FAIL: u8 = 1;
 const EXIT_UNDECIDED: u8 = 4;
@@ -76,8 +77,9 @@ pub struct Args {
     /// An EvalGate as YAML: metrics and statistics are taken from it, its data set is not.
     #[arg(long, value_name = "FILE", conflicts_with = "metrics")]
     gate: Option<PathBuf>,
-    /// A metric and what must hold, such as ndcg@10:margin=0.02,floor=0.4. Also max=, and required=false to
-    /// report it only. Up to 8 times.
+    /// A metric and what must hold, such as ndcg@10:margin=0.02,floor=0.4. Also relativeMargin= (a share of the
+    /// baseline's mean), max=, confident=true (the floor at the lower bound), and required=false to report it only. Up
+    /// to 8 times.
     #[arg(long = "metric", value_name = "NAME:KEY=VALUE,…", value_parser = metric_flag)]
     metrics: Vec<Metric>,
     /// How the result is printed.
@@ -147,7 +149,7 @@ impl Order {
         let gate = match &args.gate {
             Some(file) => Some(Gate::read(file)?),
             None if args.metrics.is_empty() => None,
-            None => Some(Gate::new(args.metrics.clone(), Statistics::default(), Baseline::Stable)?),
+            None => Some(Gate::new(args.metrics.clone(), Statistics::default(), None, None, Baseline::Stable)?),
         };
         if args.check {
             return Ok(Self::Check { files, gate });
@@ -170,18 +172,28 @@ impl Order {
 
 fn check(output: Output, files: &Files, gate: Option<&Gate>) -> Result<(), Failure> {
     let dataset = Dataset::read(files).map_err(Stopped::from)?;
-    let found = pod::report(&dataset);
+    let (slices, cluster_by) = gate.map(pod::grouping).unwrap_or_default();
+    let found = pod::report(&dataset, slices, cluster_by);
     let advice = gate.and_then(|gate| said_in_advance(&dataset, gate));
     match output {
         Output::Json => {
             let (digest, queries, judgments) = (&found.digest, found.queries, found.judgments);
+            let slices =
+                found.slices.iter().map(|(name, queries)| serde_json::json!({"name": name, "queries": queries}));
             let line = serde_json::json!({
-                "digest": digest, "queries": queries, "judgments": judgments, "advice": advice,
+                "digest": digest, "queries": queries, "judgments": judgments, "clusters": found.clusters,
+                "slices": slices.collect::<Vec<_>>(), "advice": advice,
             });
             println!("{line}");
         }
         Output::Table => {
             println!("{} queries with {} judgments, digest {}", found.queries, found.judgments, found.digest);
+            if let Some(clusters) = found.clusters {
+                println!("{clusters} clusters");
+            }
+            for (name, queries) in &found.slices {
+                println!("slice {name}: {queries} queries");
+            }
             if let Some(advice) = advice {
                 println!("{advice}");
             }
@@ -191,7 +203,12 @@ fn check(output: Output, files: &Files, gate: Option<&Gate>) -> Result<(), Failu
 }
 
 fn said_in_advance(dataset: &Dataset, gate: &Gate) -> Option<String> {
-    advice(dataset.judged_count() as u64, &gate.margins(), gate.judging.alpha)
+    let statistics = &gate.judging.statistics;
+    let size = match &statistics.cluster_by {
+        None => Size::Queries(dataset.judged_count() as u64),
+        Some(key) => Size::Clusters(distinct(&clusters(dataset, key)) as u64),
+    };
+    advice(size, &gate.judging.rules, statistics.alpha)
 }
 
 /// What a run on the command line found.
@@ -227,7 +244,7 @@ async fn measure(order: &MeasureOrder) -> Result<Outcome, Stopped> {
 fn conclude(args: &Args, order: &MeasureOrder, outcome: Result<Outcome, Stopped>) -> ExitCode {
     let gate = &order.gate;
     let judged = match &outcome {
-        Ok(found) => judge(&found.measured.coverage, &gate.rules, &found.measured.comparison.rows, &gate.judging),
+        Ok(found) => judge(&gate.judging.criteria(), &found.measured.evidence()),
         Err(stopped) => stopped.judged(),
     };
     let measured = outcome.as_ref().ok().map(|found| &found.measured);

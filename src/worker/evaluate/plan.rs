@@ -6,27 +6,35 @@ use reqwest::Url;
 use serde::Deserialize as _;
 
 use super::directory::{Directory, Model};
-use crate::api::gate::{Baseline, EvalGate, Metric, Statistics};
+use crate::api::gate::{Baseline, EvalGate, Metric, Slices, Statistics};
 use crate::api::release::Mode;
-use crate::evaluation::verdict;
-use crate::worker::job;
+use crate::evaluation::condensed;
+use crate::worker::job::{self, Judging};
 
 /// What must hold, and how it is judged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gate {
     pub metrics: Vec<Metric>,
     pub statistics: Statistics,
-    pub rules: Vec<verdict::Rule>,
-    pub judging: verdict::Statistics,
+    pub slices: Option<Slices>,
+    /// The same, checked.
+    pub judging: Judging,
     /// Whether the gate wants a comparison.
     pub baseline: Baseline,
 }
 
 impl Gate {
-    /// Checks metrics and statistics.
-    pub fn new(metrics: Vec<Metric>, statistics: Statistics, baseline: Baseline) -> Result<Self, String> {
-        let (rules, judging) = (job::rules(&metrics)?, job::judging(&statistics)?);
-        Ok(Self { metrics, statistics, rules, judging, baseline })
+    /// Checks what a gate asks for.
+    pub fn new(
+        metrics: Vec<Metric>,
+        statistics: Statistics,
+        slices: Option<Slices>,
+        max_cumulative_drop: Option<f64>,
+        baseline: Baseline,
+    ) -> Result<Self, String> {
+        let judging = Judging::of(&metrics, &statistics, slices.as_ref(), max_cumulative_drop)
+            .map_err(|(field, problem)| format!("{field}: {problem}"))?;
+        Ok(Self { metrics, statistics, slices, judging, baseline })
     }
 
     /// Reads the EvalGate of a YAML file; of several documents the one that can be measured offline.
@@ -44,40 +52,49 @@ impl Gate {
                 "holds several retrieval gates; write the one that is meant into a file of its own".to_owned(),
             ));
         }
-        Self::new(retrieval.metrics, retrieval.statistics, retrieval.baseline).map_err(wrong)
+        let (slices, most) = (retrieval.slices, retrieval.max_cumulative_drop);
+        Self::new(retrieval.metrics, retrieval.statistics, slices, most, retrieval.baseline).map_err(wrong)
     }
 
-    /// Documents that the deepest metric needs.
+    /// Documents that the deepest metric needs; never fewer than what is searched for unjudged ones.
     pub fn depth(&self) -> usize {
-        self.rules.iter().map(|rule| rule.metric().depth()).max().unwrap_or(1)
-    }
-
-    /// The margins.
-    pub fn margins(&self) -> Vec<f64> {
-        self.rules.iter().filter_map(|rule| rule.margin()).collect()
+        let depths = self.judging.rules.iter().map(|rule| rule.metric().depth());
+        depths.chain([condensed::DEPTH]).max().unwrap_or(condensed::DEPTH)
     }
 }
 
 /// A metric as a flag: `ndcg@10:margin=0.02,floor=0.4`.
 pub fn metric_flag(text: &str) -> Result<Metric, String> {
     let (name, settings) = text.split_once(':').unwrap_or((text, ""));
-    let mut metric = Metric { name: name.to_owned(), margin: None, floor: None, max: None, required: true };
+    let mut metric = Metric {
+        name: name.to_owned(),
+        margin: None,
+        relative_margin: None,
+        floor: None,
+        confident: false,
+        max: None,
+        required: true,
+    };
     for setting in settings.split(',').filter(|s| !s.is_empty()) {
         let (key, value) =
             setting.split_once('=').ok_or_else(|| format!("`{setting}` has no value; write key=value"))?;
         let number = || value.parse::<f64>().map(Some).map_err(|_| format!("{key} `{value}` is not a number"));
+        let yes_or_no = || value.parse().map_err(|_| format!("{key} is true or false; got `{value}`"));
         match key {
             "margin" => metric.margin = number()?,
+            "relativeMargin" => metric.relative_margin = number()?,
             "floor" => metric.floor = number()?,
             "max" => metric.max = number()?,
-            "required" => {
-                metric.required = value.parse().map_err(|_| format!("required is true or false; got `{value}`"))?
+            "confident" => metric.confident = yes_or_no()?,
+            "required" => metric.required = yes_or_no()?,
+            other => {
+                return Err(format!(
+                    "`{other}` is unknown; write margin, relativeMargin, floor, confident, max or required"
+                ));
             }
-            other => return Err(format!("`{other}` is unknown; write margin, floor, max or required")),
         }
     }
-    verdict::Rule::new(&metric.name, metric.margin, metric.floor, metric.max, metric.required)
-        .map_err(|e| e.to_string())?;
+    job::rule(&metric)?;
     Ok(metric)
 }
 
@@ -120,6 +137,7 @@ impl Arm {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluation::verdict;
 
     #[test]
     fn a_metric_flag_is_read() {
@@ -132,6 +150,9 @@ mod tests {
             ("ndcg@10:margin=x", "margin `x` is not a number"),
             ("ndcg@10:margin=NaN", "margin must be at least"),
             ("ndcg@10:mergin=0.1", "`mergin` is unknown; write margin"),
+            ("ndcg@10:margin=0.1,relativeMargin=0.1", "exclude each other"),
+            ("ndcg@10:relativeMargin=1", "relativeMargin must be above 0 and below 1"),
+            ("ndcg@10:margin=0.1,confident=true", "confident needs a floor"),
             ("ndgc@10:margin=0.1", "`ndgc@10` is no metric"),
             ("map:floor=0.1,required=yes", "required is true or false"),
         ] {
@@ -153,8 +174,8 @@ mod tests {
             Gate::read(&file)
         };
         let read = gate("[{name: ndcg@10, margin: 0.05, floor: 0.4}, {name: recall@100, margin: 0.05}]").unwrap();
-        assert_eq!((read.depth(), read.margins()), (100, vec![0.05, 0.05]));
-        assert_eq!(read.judging.method, verdict::Method::PairedT);
+        assert_eq!((read.depth(), read.judging.rules.len()), (100, 2));
+        assert_eq!(read.judging.statistics.method, verdict::Method::PairedT);
         for (metrics, expected) in [
             ("[]", "metrics must have 1 to 8 entries; got 0"),
             ("[{name: map, floor: 0.1}, {name: map, max: 0.9}]", "`map` stands twice"),

@@ -1,5 +1,6 @@
 //! The program in a Job: input from the environment, numbers into the receipt, no verdict.
 
+use std::cmp::Reverse;
 use std::path::{Component, Path, PathBuf};
 
 use super::measure::{Answered, Identity, answers, measured};
@@ -8,10 +9,11 @@ use super::progress::Progress;
 use super::stopped::{Cause, Stopped};
 use crate::api::gate::{Baseline, Dataset as DatasetSpec, DatasetFormat};
 use crate::evaluation::dataset::{Dataset, Files};
-use crate::evaluation::verdict::judge;
+use crate::evaluation::slice::{clusters, distinct, slices};
+use crate::evaluation::verdict::{SliceRules, judge};
 use crate::worker::exit::Failure;
 use crate::worker::job::{self, CheckTask, EvaluateTask, JobInput, Task, paths};
-use crate::worker::receipt::{Body, CheckReport, EvaluateReport, MetricRow};
+use crate::worker::receipt::{Body, CheckReport, Counts, EvaluateReport, MAX_SLICES};
 
 /// Carries out the task of a Job.
 pub fn carry_out(input: &JobInput) -> Result<Body, Failure> {
@@ -27,22 +29,35 @@ pub fn carry_out(input: &JobInput) -> Result<Body, Failure> {
 
 fn check(task: &CheckTask, mount: &Path) -> Result<Body, Failure> {
     let dataset = Dataset::read(&files(&task.dataset, mount)?).map_err(Stopped::from)?;
-    Ok(Body::Check(report(&dataset)))
+    Ok(Body::Check(report(&dataset, &task.slices, task.cluster_by.as_deref())))
 }
 
-/// What a check reports.
-pub fn report(dataset: &Dataset) -> CheckReport {
+/// The metadata keys by which a gate groups queries: slices, clusters.
+pub fn grouping(gate: &Gate) -> (&[String], Option<&str>) {
+    let by = gate.judging.slices.as_ref().map(SliceRules::by).unwrap_or_default();
+    (by, gate.judging.statistics.cluster_by.as_deref())
+}
+
+/// What a check reports. `by`: keys of slices; `cluster_by`: key of clusters.
+pub fn report(dataset: &Dataset, by: &[String], cluster_by: Option<&str>) -> CheckReport {
+    let mut slices: Vec<(String, i64)> =
+        slices(dataset, by).into_iter().map(|slice| (slice.name, count(slice.queries.len()))).collect();
+    slices.sort_by_key(|(_, queries)| Reverse(*queries));
+    slices.truncate(MAX_SLICES);
     CheckReport {
         digest: dataset.digest().to_owned(),
         queries: count(dataset.judged_count()),
         judgments: count(dataset.judgment_count()),
+        clusters: cluster_by.map(|key| count(distinct(&clusters(dataset, key)))),
+        slices,
     }
 }
 
 async fn evaluate(task: &EvaluateTask, mount: &Path) -> Result<Body, Failure> {
     let invalid = |text: String| Failure::invalid("InvalidSpec", text);
     let baseline = if task.baseline.is_some() { Baseline::Stable } else { Baseline::None };
-    let gate = Gate::new(task.metrics.clone(), task.statistics.clone(), baseline).map_err(invalid)?;
+    let gate = Gate::new(task.metrics.clone(), task.statistics.clone(), task.slices.clone(), None, baseline)
+        .map_err(invalid)?;
     let candidate = planned(&task.candidate).map_err(invalid)?;
     let baseline = task.baseline.as_ref().map(planned).transpose().map_err(invalid)?;
     let dataset = Dataset::read(&files(&task.dataset, mount)?).map_err(Stopped::from)?;
@@ -60,20 +75,12 @@ async fn evaluate(task: &EvaluateTask, mount: &Path) -> Result<Body, Failure> {
         None => None,
     };
     let run = measured(&dataset, &gate, job::run_inputs(task), &from_candidate, from_baseline.as_ref());
-    // For people who read the log; the operator judges the receipt.
-    let judged = judge(&run.coverage, &gate.rules, &run.comparison.rows, &gate.judging);
+    // For people who read the log; the operator judges the receipt, and knows what earlier releases lost.
+    let evidence = run.evidence();
+    let judged = judge(&gate.judging.criteria(), &evidence);
     eprintln!("{}", super::show::table(&gate, Some(&run), &judged));
-    Ok(Body::Evaluate(EvaluateReport {
-        inputs: run.inputs,
-        n: [
-            i64::try_from(run.coverage.queries).ok(),
-            i64::try_from(run.coverage.candidate).ok(),
-            run.coverage.baseline.and_then(|n| i64::try_from(n).ok()),
-            Some(count(run.comparison.unjudged)),
-            Some(count(run.comparison.without_relevant)),
-        ],
-        metrics: run.comparison.rows.iter().map(MetricRow::from).collect(),
-    }))
+    let counts = Counts { unjudged: run.comparison.unjudged, without_relevant: run.comparison.without_relevant };
+    Ok(Body::Evaluate(Box::new(EvaluateReport::new(run.inputs, counts, &evidence))))
 }
 
 fn planned(arm: &job::Arm) -> Result<(Arm, Identity), String> {
@@ -123,10 +130,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::gate::{Metric, Statistics};
+    use crate::api::gate::Statistics;
     use crate::api::{ConfigMapSource, DataFrom, VolumeSource};
-    use crate::evaluation::verdict::{Coverage, Reason, Row, judge};
-    use crate::worker::receipt::{MAX_BYTES, Receipt, Refused};
+    use crate::evaluation::verdict::Reason;
+    use crate::worker::receipt::{Receipt, Refused};
 
     const QUERIES: usize = 150;
 
@@ -176,14 +183,14 @@ mod tests {
     }
 
     fn task(mount: &Path, candidate: job::Arm, baseline: Option<job::Arm>) -> EvaluateTask {
-        let metric =
-            Metric { name: "success@1".to_owned(), margin: Some(0.05), floor: Some(0.1), max: None, required: true };
+        let metric = crate::worker::evaluate::plan::metric_flag("success@1:margin=0.05,floor=0.1").unwrap();
         let digest = Dataset::read(&Files::config_map(mount)).unwrap().digest().to_owned();
         EvaluateTask {
             dataset: spec(),
             dataset_digest: digest,
             metrics: vec![metric],
             statistics: Statistics::default(),
+            slices: None,
             spec_digest: "s".to_owned(),
             candidate,
             baseline,
@@ -192,7 +199,7 @@ mod tests {
 
     fn report_of(body: Body) -> EvaluateReport {
         match body {
-            Body::Evaluate(report) => report,
+            Body::Evaluate(report) => *report,
             other => panic!("{other:?}"),
         }
     }
@@ -205,16 +212,17 @@ mod tests {
         let task = task(mount.path(), candidate, Some(baseline));
         let report = report_of(evaluate(&task, mount.path()).await.unwrap());
         assert_eq!(report.inputs, job::run_inputs(&task));
-        assert_eq!(report.n, [Some(150), Some(150), Some(150), Some(0), Some(0)]);
-        let row = report.metrics[0];
-        assert_eq!((row.n, row.c, row.b, row.nz, row.min), (150, 0.6, Some(1.0), Some(60), Some(-1.0)));
+        assert_eq!(report.n, [Some(150), Some(150), Some(150), Some(0), Some(0), None]);
+        let row = report.evidence(true, Vec::new()).rows[0];
+        assert_eq!((row.n, row.candidate, row.baseline), (150, 0.6, Some(1.0)));
+        assert_eq!((row.difference, row.nonzero, row.min), (Some(-0.4), Some(60), Some(-1.0)));
         // What the operator does with it, after the receipt's way.
-        let receipt = Receipt { v: 1, run: "r1".to_owned(), body: Body::Evaluate(report) };
+        let receipt = Receipt { v: 1, run: "r1".to_owned(), body: Body::Evaluate(Box::new(report)) };
         let line = receipt.to_line().unwrap();
         assert_eq!(Receipt::parse(&line, "r2"), Err(Refused::Foreign { found: "r1".into(), expected: "r2".into() }));
         let report = report_of(Receipt::parse(&line, "r1").unwrap().body);
-        let (rules, judging) = (job::rules(&task.metrics).unwrap(), job::judging(&task.statistics).unwrap());
-        let judged = judge(&report.coverage(true), &rules, &report.rows(), &judging);
+        let judging = job::Judging::of(&task.metrics, &task.statistics, None, None).unwrap();
+        let judged = judge(&judging.criteria(), &report.evidence(true, Vec::new()));
         assert_eq!(judged.gate.reason, Reason::RegressionProven);
         assert!(judged.gate.sentence.contains("success@1 changed by -0.4000"), "{}", judged.gate.sentence);
     }
@@ -224,8 +232,9 @@ mod tests {
         let mount = mounted();
         let (candidate, _) = arm("a", 0).await;
         let report = report_of(evaluate(&task(mount.path(), candidate, None), mount.path()).await.unwrap());
-        assert_eq!(report.n, [Some(150), Some(150), None, Some(0), Some(0)]);
-        assert_eq!((report.metrics[0].c, report.metrics[0].b, report.metrics[0].l), (1.0, None, None));
+        assert_eq!(report.n, [Some(150), Some(150), None, Some(0), Some(0), None]);
+        let row = report.evidence(false, Vec::new()).rows[0];
+        assert_eq!((row.candidate, row.baseline, row.lower), (1.0, None, None));
     }
 
     #[tokio::test]
@@ -254,10 +263,11 @@ mod tests {
     #[test]
     fn a_check_reports_digest_and_counts_and_refuses_with_file_and_line() {
         let mount = mounted();
-        let Ok(Body::Check(found)) = check(&CheckTask { dataset: spec() }, mount.path()) else { panic!("no check") };
+        let task = CheckTask { dataset: spec(), slices: Vec::new(), cluster_by: None };
+        let Ok(Body::Check(found)) = check(&task, mount.path()) else { panic!("no check") };
         assert_eq!((found.queries, found.judgments, found.digest.len()), (150, 150, 64));
         std::fs::write(mount.path().join("qrels.tsv"), "q1\td\t1\n").unwrap();
-        let failure = check(&CheckTask { dataset: spec() }, mount.path()).unwrap_err();
+        let failure = check(&task, mount.path()).unwrap_err();
         assert_eq!(failure.code(), 42);
         assert!(failure.to_string().contains("qrels.tsv:1: found a judgment"), "{failure}");
     }
@@ -287,50 +297,5 @@ mod tests {
             task: Task::Prune(job::PruneTask { owner_uid: "u".to_owned(), physical: Vec::new() }),
         };
         assert_eq!(carry_out(&input).unwrap_err().code(), 42);
-    }
-
-    /// Every field of a retrieval run at its longest: 8 metrics, counts of 7 digits, 6 decimals.
-    #[test]
-    fn the_largest_receipt_of_a_retrieval_run_fits() {
-        let row = MetricRow {
-            n: 9_999_999,
-            c: 0.123_456,
-            b: Some(0.123_456),
-            s: Some(1.123_456),
-            l: Some(-1.123_456),
-            u: Some(-1.123_456),
-            p: Some(0.123_456),
-            nz: Some(9_999_999),
-            min: Some(-0.123_456),
-        };
-        let report = EvaluateReport { inputs: "f".repeat(64), n: [Some(9_999_999); 5], metrics: vec![row; 8] };
-        let receipt = Receipt { v: 1, run: "r".repeat(72), body: Body::Evaluate(report) };
-        let line = receipt.to_line().unwrap();
-        assert!(line.len() <= MAX_BYTES, "{}", line.len());
-        assert_eq!(Receipt::parse(&line, &receipt.run).unwrap(), receipt);
-    }
-
-    #[test]
-    fn a_row_survives_the_receipt() {
-        let row = Row {
-            n: 225,
-            candidate: 0.5,
-            baseline: Some(0.25),
-            sd: None,
-            lower: Some(-0.01),
-            upper: Some(0.02),
-            p: None,
-            nonzero: Some(3),
-            min: Some(-0.5),
-        };
-        assert_eq!(Row::from(&MetricRow::from(&row)), row);
-    }
-
-    #[test]
-    fn a_missing_count_is_no_answer() {
-        let report =
-            EvaluateReport { inputs: String::new(), n: [Some(10), Some(10), None, None, None], metrics: vec![] };
-        assert_eq!(report.coverage(true), Coverage { queries: 10, candidate: 10, baseline: Some(0) });
-        assert_eq!(report.coverage(false).baseline, None);
     }
 }

@@ -66,7 +66,7 @@ struct MetricSummary<'a> {
 pub fn json(gate: &Gate, measured: Option<&Measured>, judged: &GateJudged) -> serde_json::Result<String> {
     let rows = measured.map(|m| m.comparison.rows.as_slice()).unwrap_or_default();
     let metrics =
-        gate.rules.iter().zip(rows).zip(&judged.metrics).map(|((rule, row), judged)| metric(rule, row, judged));
+        gate.judging.rules.iter().zip(rows).zip(&judged.metrics).map(|((rule, row), judged)| metric(rule, row, judged));
     serde_json::to_string(&Summary {
         verdict: judged.gate.verdict().to_string(),
         reason: judged.gate.reason.as_str(),
@@ -97,11 +97,11 @@ fn metric<'a>(rule: &Rule, row: &Row, judged: &'a Judged) -> MetricSummary<'a> {
         n: row.n,
         candidate: row.candidate,
         baseline: row.baseline,
-        difference: row.difference().map(six_decimals),
+        difference: row.difference,
         lower: row.lower,
         upper: row.upper,
         p: row.p,
-        margin: rule.margin(),
+        margin: rule.margin().and_then(|margin| margin.against(row.baseline)),
         floor: rule.floor(),
         max: rule.max(),
         required: rule.required(),
@@ -112,11 +112,6 @@ fn metric<'a>(rule: &Rule, row: &Row, judged: &'a Judged) -> MetricSummary<'a> {
     }
 }
 
-/// The mean of two numbers of six decimals may have a seventh.
-fn six_decimals(x: f64) -> f64 {
-    (x * 1e6).round() / 1e6 + 0.0
-}
-
 /// The result as a table and a sentence.
 pub fn table(gate: &Gate, measured: Option<&Measured>, judged: &GateJudged) -> String {
     let mut text = String::new();
@@ -125,7 +120,7 @@ pub fn table(gate: &Gate, measured: Option<&Measured>, judged: &GateJudged) -> S
         let mut table = Table::new();
         table.load_preset(presets::UTF8_FULL_CONDENSED);
         table.set_header(["metric", "candidate", "baseline", "difference", "[L, U]", "required", "verdict"]);
-        for ((rule, row), judged) in gate.rules.iter().zip(rows).zip(&judged.metrics) {
+        for ((rule, row), judged) in gate.judging.rules.iter().zip(rows).zip(&judged.metrics) {
             table.add_row(cells(rule, row, judged));
         }
         for column in table.column_iter_mut().skip(1).take(3) {
@@ -144,7 +139,7 @@ fn cells(rule: &Rule, row: &Row, judged: &Judged) -> [String; 7] {
         rule.metric().to_string(),
         format!("{:.4}", row.candidate),
         or_dash(row.baseline.map(|b| format!("{b:.4}"))),
-        or_dash(row.difference().map(|d| format!("{d:+.4}"))),
+        or_dash(row.difference.map(|d| format!("{d:+.4}"))),
         or_dash(row.lower.zip(row.upper).map(|(lower, upper)| format!("[{lower:+.4}, {upper:+.4}]"))),
         rule.in_words(),
         format!("{} ({})", judged.verdict(), judged.reason),
@@ -167,7 +162,8 @@ pub fn write_per_query(file: &Path, dataset: &Dataset, gate: &Gate, measured: &M
             [("candidate", &comparison.candidate), ("baseline", comparison.baseline.as_ref().unwrap_or(&none))]
         {
             let Some(values) = values.get(i) else { continue };
-            let named = gate.rules.iter().zip(values).map(|(rule, value)| (rule.metric().to_string(), (*value).into()));
+            let named =
+                gate.judging.rules.iter().zip(values).map(|(rule, value)| (rule.metric().to_string(), (*value).into()));
             serde_json::to_writer(&mut to, &Line { query, arm, metrics: named.collect() })?;
             to.write_all(b"\n")?;
         }

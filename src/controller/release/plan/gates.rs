@@ -164,10 +164,10 @@ impl Draft<'_> {
                 let at = self.now_text();
                 let retrieval = gate.spec.retrieval.clone();
                 if let Some(retrieval) = retrieval {
-                    let (judged, results) =
-                        verdict::judged(&retrieval, &report, &run_inputs(task), task.baseline.is_some());
-                    let n = report.n.first().copied().flatten();
-                    verdict::record(&mut progress, &judged, results, n, at);
+                    let promoted = Vec::new();
+                    let compared = task.baseline.is_some();
+                    let told = verdict::judged(&retrieval, &report, &run_inputs(task), compared, promoted);
+                    verdict::record(&mut progress, told, at);
                 }
                 self.expire(name, KEEP_SECONDS);
                 self.after(progress, gate, task)
@@ -289,6 +289,7 @@ impl Draft<'_> {
         progress.message = None;
         progress.reason = None;
         progress.metrics = Vec::new();
+        progress.worst_slice = None;
     }
 
     fn input(&self, progress: &GateProgress, task: &EvaluateTask) -> JobInput {
@@ -311,6 +312,7 @@ impl Draft<'_> {
             dataset_digest: gate.dataset_digest.clone().unwrap_or_default(),
             metrics: retrieval.map(|r| r.metrics.clone()).unwrap_or_default(),
             statistics: retrieval.map(|r| r.statistics.clone()).unwrap_or_default(),
+            slices: retrieval.and_then(|r| r.slices.clone()),
             spec_digest: gate.spec_digest.clone(),
             candidate: arm(candidate),
             baseline: baseline.filter(|_| compared).map(arm),

@@ -30,6 +30,7 @@ impl Draft<'_> {
             n: None,
             metrics: Vec::new(),
             required_queries: None,
+            worst_slice: None,
             job: None,
             finished_at: None,
         };
