@@ -334,8 +334,9 @@ fn rounded(x: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::evaluation::dataset::Files;
+    use crate::evaluation::domains;
     use crate::evaluation::run::Hit;
-    use crate::evaluation::verdict::{Margin, Wanted};
+    use crate::evaluation::verdict::{GateJudged, Margin, Reason, Verdict, Wanted, judge};
 
     fn dataset() -> Dataset {
         let dir = tempfile::tempdir().unwrap();
@@ -414,6 +415,105 @@ mod tests {
         let rules = [rule("ndcg@10"), rule("mrr")];
         let once = || measured(&rules, Method::BoundedMean, &golden_run(), Some(&baseline));
         assert_eq!(format!("{:?}", once()), format!("{:?}", once()));
+    }
+
+    /// The run of five domains, its numbers and its verdict.
+    fn domains(slices: Option<(&[&str], Option<f64>)>, statistics: &Statistics) -> (Comparison, GateJudged) {
+        let wanted = Wanted { margin: Some(Margin::Absolute(0.02)), ..Wanted::default() };
+        let rules = [Rule::new("P@20", wanted).unwrap()];
+        let slices = slices.map(|(required, floor)| {
+            let required = required.iter().map(|s| (*s).to_owned()).collect();
+            SliceRules::new(vec!["domain".to_owned()], 30, floor, required, &rules).unwrap()
+        });
+        let criteria = Criteria { rules: &rules, statistics, slices: slices.as_ref(), max_cumulative_drop: None };
+        let (set, baseline) = (domains::dataset(), domains::baseline());
+        let found = compare(&set, &criteria, "i", &domains::candidate(), Some(&baseline));
+        let coverage = Coverage { queries: 300, candidate: 300, baseline: Some(300) };
+        let judged = judge(&criteria, &found.evidence(coverage));
+        (found, judged)
+    }
+
+    #[test]
+    fn a_domain_that_breaks_fails_the_sliced_gate_and_passes_the_whole_one() {
+        let (found, judged) = domains(None, &Statistics::default());
+        let row = found.rows[0];
+        assert_eq!((row.n, row.difference), (300, Some(0.016)));
+        assert!((row.lower.unwrap() + 0.008).abs() < 0.001, "{row:?}");
+        assert_eq!(judged.gate.reason, Reason::NonInferior);
+
+        let (found, judged) = domains(Some((&[], None)), &Statistics::default());
+        assert_eq!((judged.gate.reason, judged.gate.verdict()), (Reason::SliceRegression, Verdict::Fail));
+        assert_eq!((found.slices.len(), found.guardrails), (5, Some(5)));
+        let worst = &found.slices[0];
+        assert_eq!((worst.name.as_str(), worst.slice, worst.row.n), ("domain=legal", 2, 60));
+        assert_eq!(worst.row.difference, Some(-0.12));
+        let t = worst.row.difference.unwrap() / (worst.row.sd.unwrap() / 60_f64.sqrt());
+        assert!((t + 3.72).abs() < 0.02, "{t}");
+        // p of about .0002, times five.
+        assert!((0.0005..0.003).contains(&worst.harm.unwrap()), "{:?}", worst.harm);
+        let legal = found.worst.unwrap();
+        assert_eq!(
+            (legal.name.as_str(), legal.n, legal.candidate, legal.baseline),
+            ("domain=legal", 60, 0.38, Some(0.5))
+        );
+    }
+
+    #[test]
+    fn required_slices_come_first_and_are_tested_against_the_margin() {
+        let (found, judged) = domains(Some((&["domain=tax"], Some(0.4))), &Statistics::default());
+        assert_eq!((found.slices[0].name.as_str(), found.slices[1].name.as_str()), ("domain=tax", "domain=legal"));
+        assert!(found.slices[0].row.p.is_some() && found.slices[1].row.p.is_none());
+        // Fail goes before Inconclusive: 60 queries are too few for the margin of the required slice.
+        assert_eq!(judged.gate.reason, Reason::SliceRegression);
+        assert_eq!(judged.slices[0].judged.as_ref().unwrap().reason, Reason::TooFewQueries);
+        assert!(
+            judged.gate.sentence.contains("P@20 of domain=legal is 0.3800, the worst slice must have at least 0.4")
+        );
+    }
+
+    #[test]
+    fn clusters_and_bounded_means_widen_the_bounds() {
+        let plain = domains(None, &Statistics::default()).0.rows[0];
+        let by_source = Statistics { cluster_by: Some("source".to_owned()), ..Statistics::default() };
+        let row = domains(None, &by_source).0.rows[0];
+        assert_eq!((row.n, row.clusters, plain.clusters), (300, Some(150), None));
+        assert_eq!(row.difference, plain.difference);
+        let bounded = Statistics { method: Method::BoundedMean, ..Statistics::default() };
+        let safe = domains(None, &bounded).0.rows[0];
+        assert!(safe.lower < plain.lower && safe.p.is_none(), "{safe:?}");
+        assert!(safe.upper > plain.upper, "{safe:?}");
+        let both = Statistics { method: Method::BoundedMean, ..by_source };
+        assert!(domains(None, &both).0.rows[0].lower < safe.lower);
+    }
+
+    #[test]
+    fn a_lower_bound_of_the_mean_is_given_to_confident_floors_alone() {
+        let sure = Wanted { floor: Some(0.1), confident: true, ..Wanted::default() };
+        let rules = [Rule::new("ndcg@10", sure).unwrap(), rule("map")];
+        let found = measured(&rules, Method::PairedSignFlip, &golden_run(), None);
+        let lower = found.rows[0].candidate_lower.unwrap();
+        assert!((0.0..found.rows[0].candidate).contains(&lower), "{lower}");
+        assert_eq!(found.rows[1].candidate_lower, None);
+        // Perfect on 20 queries is no proof of more than alpha^(1/20).
+        let perfect = Sample::plain(&[1.0; 20]).unwrap();
+        for method in [Method::PairedT, Method::BoundedMean] {
+            let statistics = Statistics { method, ..Statistics::default() };
+            let lower = lower_of_mean(&perfect, &statistics, Seed::of("i", "m"));
+            assert!((lower - 0.05_f64.powf(0.05)).abs() < 1e-12, "{lower}");
+        }
+    }
+
+    #[test]
+    fn unjudged_documents_are_looked_at_where_judgments_are_pooled() {
+        // q1, q2 and q3 of five have a rejected document.
+        let rules = [rule("ndcg@3")];
+        let better = run(&[("q1", &[("d1", 1.0)]), ("q2", &[("a", 1.0)]), ("q4", &[("m", 1.0)])]);
+        let found = measured(&rules, Method::PairedT, &golden_run(), Some(&better));
+        let unjudged = found.unjudged_documents.unwrap();
+        // `zz` of q1 and `o` of q5, of fifty places.
+        assert_eq!((unjudged.candidate, unjudged.baseline), (0.04, 0.0));
+        assert!(unjudged.difference > found.rows[0].difference.unwrap());
+        assert_eq!(measured(&rules, Method::PairedT, &golden_run(), None).unjudged_documents, None);
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub mod bounded_mean;
 pub mod compare;
 pub mod condensed;
 pub mod dataset;
+#[cfg(test)]
+pub(crate) mod domains;
 pub mod holm;
 pub mod lines;
 pub mod metric;
