@@ -12,8 +12,6 @@ use rand_pcg::Pcg64;
 
 use super::paired::Seed;
 
-/// Draws of the weights.
-pub const DRAWS: u32 = 10_000;
 /// Up to this shape a gamma number is a product of uniform numbers; the product stays above the smallest double.
 const BY_PRODUCT: u32 = 12;
 
@@ -116,6 +114,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::evaluation::paired::DRAWS;
 
     fn seed() -> Seed {
         Seed::of("bounded mean", "")

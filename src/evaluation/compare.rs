@@ -152,25 +152,16 @@ impl Arms<'_> {
         let baseline_mean = rounded(mean(&baseline));
         let compared = Row { n: 0, clusters: None, baseline: Some(baseline_mean), ..row };
         let Some(sample) = self.differences(&candidate, &baseline, queries) else { return compared };
-        let bounds = self.bounds(&sample, &label);
         let margin = match slice {
             None => rule.margin().and_then(|margin| margin.against(Some(baseline_mean))),
             Some(part) => part.margin,
         };
-        let p = margin
-            .filter(|_| self.statistics.method == Method::PairedSignFlip)
-            .and_then(|margin| sign_flip_p(&sample, margin, Seed::of(self.inputs, &label), DRAWS));
+        let tested = tested(&sample, margin, self.statistics, (self.inputs, &label), DRAWS);
         Row {
-            n: sample.len() as u64,
-            clusters: sample.clusters().map(|n| n as u64),
-            sd: unit_deviation(&sample).map(rounded),
-            difference: Some(rounded(sample.mean())),
-            lower: bounds.map(|(lower, _)| rounded(lower)),
-            upper: bounds.map(|(_, upper)| rounded(upper)),
-            p: p.map(rounded),
-            nonzero: Some(sample.changed() as u64),
-            min: Some(rounded(sample.min())),
-            ..compared
+            candidate: compared.candidate,
+            baseline: compared.baseline,
+            candidate_lower: compared.candidate_lower,
+            ..tested
         }
     }
 
@@ -194,18 +185,6 @@ impl Arms<'_> {
         let testable = pairs.filter(|(_, query)| self.testable.get(**query).copied().unwrap_or(false));
         let (differences, queries): (Vec<f64>, Vec<usize>) = testable.map(|((c, b), query)| (c - b, *query)).unzip();
         self.sample(&differences, &queries)
-    }
-
-    fn bounds(&self, sample: &Sample, label: &str) -> Option<(f64, f64)> {
-        match self.statistics.method {
-            Method::PairedSignFlip | Method::PairedT => t_bounds(sample, self.statistics.alpha),
-            Method::BoundedMean => {
-                let (units, grown) = sample.weighed();
-                let drop = LARGEST_DROP * grown;
-                let seed = self.seed(label, "bounds");
-                bounded_mean::bounds(&units, -drop, drop, self.statistics.alpha, seed, bounded_mean::DRAWS)
-            }
-        }
     }
 
     /// Rows of the slices in the order of a receipt, and how many of them are guardrails.
@@ -278,8 +257,40 @@ impl Arms<'_> {
             candidate: rounded(unjudged_share(dataset, candidate)),
             baseline: rounded(unjudged_share(dataset, baseline)),
             difference: rounded(sample.mean()),
-            upper: self.bounds(&sample, "condensed").map(|(_, upper)| rounded(upper)),
+            upper: tested(&sample, None, self.statistics, (self.inputs, "condensed"), DRAWS).upper,
         })
+    }
+}
+
+/// Bounds and test of differences; the means of the arms are left at 0. `seed`: the digest of the inputs and a label.
+pub fn tested(
+    sample: &Sample,
+    margin: Option<f64>,
+    statistics: &Statistics,
+    (inputs, label): (&str, &str),
+    draws: u32,
+) -> Row {
+    let bounds = match statistics.method {
+        Method::PairedSignFlip | Method::PairedT => t_bounds(sample, statistics.alpha),
+        Method::BoundedMean => {
+            let (units, grown) = sample.weighed();
+            let (drop, seed) = (LARGEST_DROP * grown, Seed::of(inputs, &format!("{label} bounds")));
+            bounded_mean::bounds(&units, -drop, drop, statistics.alpha, seed, draws)
+        }
+    };
+    let p = margin
+        .filter(|_| statistics.method == Method::PairedSignFlip)
+        .and_then(|margin| sign_flip_p(sample, margin, Seed::of(inputs, label), draws));
+    Row {
+        clusters: sample.clusters().map(|n| n as u64),
+        sd: unit_deviation(sample).map(rounded),
+        difference: Some(rounded(sample.mean())),
+        lower: bounds.map(|(lower, _)| rounded(lower)),
+        upper: bounds.map(|(_, upper)| rounded(upper)),
+        p: p.map(rounded),
+        nonzero: Some(sample.changed() as u64),
+        min: Some(rounded(sample.min())),
+        ..Row::absolute(sample.len() as u64, 0.0)
     }
 }
 
@@ -311,7 +322,7 @@ fn lower_of_mean(sample: &Sample, statistics: &Statistics, seed: Seed) -> f64 {
         Method::PairedSignFlip | Method::PairedT => t_bounds(sample, alpha).map(|(lower, _)| lower.min(missed)),
         Method::BoundedMean => {
             let (values, grown) = sample.weighed();
-            bounded_mean::bounds(&values, 0.0, grown, alpha, seed, bounded_mean::DRAWS).map(|(lower, _)| lower)
+            bounded_mean::bounds(&values, 0.0, grown, alpha, seed, DRAWS).map(|(lower, _)| lower)
         }
     };
     bound.unwrap_or(missed).clamp(0.0, 1.0)
