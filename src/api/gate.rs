@@ -34,7 +34,11 @@ use super::{Condition, DataFrom};
 )]
 #[x_kube(
     validation = Rule::new("[has(self.retrieval), has(self.online)].exists_one(x, x)")
-        .message("exactly one of spec.retrieval and spec.online must be set")
+        .message("exactly one of spec.retrieval and spec.online must be set"),
+    validation = Rule::new("!has(self.schedule) || has(self.retrieval)")
+        .message("spec.schedule needs spec.retrieval: an online gate watches all the time"),
+    validation = Rule::new("!has(self.timeZone) || has(self.schedule)")
+        .message("spec.timeZone needs spec.schedule")
 )]
 pub struct EvalGateSpec {
     /// Offline: a labelled query set, asked of both revisions.
@@ -52,6 +56,16 @@ pub struct EvalGateSpec {
     #[serde(default = "default_retries")]
     #[schemars(range(min = 0, max = 10))]
     pub retries: i32,
+    /// When the stable revision of each release that names this gate is measured again, as five fields (minute, hour,
+    /// day of month, month, day of week), such as `0 3 * * *`. A run that fails warns and keeps candidates from going
+    /// on; it rolls nothing back. Only with retrieval. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), regex(pattern = r"^\S+( +\S+){4}$"))]
+    pub schedule: Option<String>,
+    /// Time zone of the schedule, an IANA name such as `Europe/Berlin`. Default: UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), regex(pattern = r"^[A-Za-z0-9_+/-]+$"))]
+    pub time_zone: Option<String>,
 }
 
 /// Offline gate.
@@ -382,6 +396,9 @@ pub struct GateRun {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 10))]
     pub baseline: Option<String>,
+    /// Whether the gate's schedule asked for it: then the revision was stable, and nothing could be rolled back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub scheduled: bool,
     /// Pass, Fail, Inconclusive or Error.
     pub verdict: VerdictWord,
     /// One word that says why.

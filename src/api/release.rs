@@ -340,6 +340,11 @@ pub struct RagReleaseStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub gate: Option<String>,
+    /// Last runs by the gates' schedules on the stable revision. One that failed keeps candidates from going on until
+    /// it passes, or `ragops.dev/promote` lets them; it rolls nothing back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub scheduled: Vec<ScheduledRun>,
     /// Revisions that failed and are not tried again until the spec changes or `ragops.dev/retry` names them;
     /// newest last, at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -380,6 +385,7 @@ impl Default for RagReleaseStatus {
             previous: None,
             gates: Vec::new(),
             gate: None,
+            scheduled: Vec::new(),
             failed_revisions: Vec::new(),
             history: Vec::new(),
             plan: None,
@@ -408,6 +414,53 @@ pub struct RevisionStatus {
     /// Since when it is stable (RFC 3339, UTC).
     #[schemars(length(max = 40))]
     pub since: String,
+    /// What its gates measured before it was promoted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub evidence: Vec<GateEvidence>,
+}
+
+/// What a gate measured of a revision before it was promoted: what a scheduled run is compared with, and what
+/// `maxCumulativeDrop` counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GateEvidence {
+    /// Name of the EvalGate.
+    #[schemars(length(max = 40))]
+    pub gate: String,
+    /// SHA-256 of the dataset: another dataset begins anew.
+    #[schemars(length(max = 64))]
+    pub dataset_digest: String,
+    /// Since when differences are summed (RFC 3339, UTC).
+    #[schemars(length(max = 40))]
+    pub anchored_at: String,
+    /// In the gate's order.
+    #[schemars(length(max = 8))]
+    pub metrics: Vec<MetricEvidence>,
+}
+
+/// One metric of a revision before it was promoted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MetricEvidence {
+    /// Name of the metric.
+    #[schemars(length(max = 32))]
+    pub name: String,
+    /// Mean of the revision.
+    pub mean: f64,
+    /// Sum of the differences of the revisions promoted since the anchor, this one included.
+    pub since_anchor: f64,
+}
+
+/// A run of a gate on the stable revision by the gate's schedule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScheduledRun {
+    /// When it was begun; the next is due after it (RFC 3339, UTC).
+    #[schemars(length(max = 40))]
+    pub begun_at: String,
+    /// The run and its numbers.
+    pub run: GateProgress,
 }
 
 /// A revision on its way.
@@ -547,6 +600,10 @@ pub struct PreviousStatus {
     /// Until when it stays ready (RFC 3339, UTC).
     #[schemars(length(max = 40))]
     pub retained_until: String,
+    /// What its gates measured before it was promoted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub evidence: Vec<GateEvidence>,
 }
 
 /// A revision that is not tried again.

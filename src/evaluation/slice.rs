@@ -4,10 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use super::dataset::Dataset;
+use sha2::{Digest as _, Sha256};
+
+use super::dataset::{Dataset, hex};
 
 /// Longest name of a slice, in bytes of a receipt.
 const MAX_NAME_BYTES: usize = 63;
+/// Digits of its digest in a shortened name.
+const DIGITS: usize = 8;
 
 /// The queries that share a value of a metadata key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,9 +54,19 @@ pub fn distinct(clusters: &[usize]) -> usize {
     clusters.iter().collect::<std::collections::BTreeSet<_>>().len()
 }
 
-/// The beginning of a name that takes at most 63 bytes of a receipt, where all but plain ASCII is escaped.
+/// A name that takes at most 63 bytes of a receipt, where all but plain ASCII is escaped: as it is, or where it does not
+/// fit its beginning and 8 digits of its digest, so that two names stay two.
 pub fn short_name(name: &str) -> String {
-    let mut left = MAX_NAME_BYTES;
+    let whole = beginning(name, MAX_NAME_BYTES);
+    if whole == name {
+        return whole;
+    }
+    let digest: String = hex(&Sha256::digest(name.as_bytes())).chars().take(DIGITS).collect();
+    format!("{}~{digest}", beginning(name, MAX_NAME_BYTES.saturating_sub(DIGITS.saturating_add(1))))
+}
+
+fn beginning(name: &str, bytes: usize) -> String {
+    let mut left = bytes;
     let cost = |c: char| match c {
         '"' | '\\' => 2,
         ' '..='~' => 1,
@@ -110,6 +124,9 @@ mod tests {
     #[test]
     fn names_fit_into_a_receipt_whatever_they_hold() {
         assert_eq!(short_name("domain=legal"), "domain=legal");
+        let long = "x".repeat(80);
+        assert_ne!(short_name(&format!("{long}a")), short_name(&format!("{long}b")), "two names stay two");
+        assert_ne!(short_name("раздел=налоги"), short_name("раздел=налоговое право"));
         for c in ['a', '"', '\\', '\u{1}', 'é', '語', '🌍', '\u{7f}'] {
             let name = short_name(&std::iter::repeat_n(c, 100).collect::<String>());
             let json = serde_json::to_string(&name).unwrap();

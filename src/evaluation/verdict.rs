@@ -91,6 +91,8 @@ reasons! {
     SliceRegression: Fail,
     /// The worst slice is below its floor.
     WorstGroupBreached: Fail,
+    /// A scheduled run found the revision worse than it was when it was promoted.
+    WorseThanAtPromotion: Fail,
     TooFewQueries: Inconclusive,
     /// The measured drop is beyond the margin, but noise could make it.
     WorseWithinNoise: Inconclusive,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::api::EvalGate;
 use crate::api::gate::{Baseline, Dataset, Objective, OnlineGate, RetrievalGate, Signal};
+use crate::controller::schedule::Schedule;
 use crate::controller::spec::{Invalid, data_from, duration};
 use crate::worker::job::Judging;
 use crate::worker::signals::BUCKETS_MS;
@@ -46,6 +47,19 @@ pub fn parse(gate: &EvalGate) -> Result<Declared<'_>, Invalid> {
     let timeout = duration("spec.timeout", &spec.timeout, SECOND, Duration::from_secs(24 * 3600))?;
     if !(0..=10).contains(&spec.retries) {
         return Err(Invalid::new("spec.retries", format!("is {}; it must be from 0 to 10", spec.retries)));
+    }
+    match (&spec.schedule, &spec.time_zone) {
+        (Some(_), _) if spec.retrieval.is_none() => {
+            let problem = "needs `spec.retrieval`: an online gate watches all the time; leave it out";
+            return Err(Invalid::new("spec.schedule", problem));
+        }
+        (Some(schedule), zone) => {
+            Schedule::parse(schedule, zone.as_deref()).map_err(|problem| Invalid::new("spec.schedule", problem))?;
+        }
+        (None, Some(_)) => {
+            return Err(Invalid::new("spec.timeZone", "needs `spec.schedule`; set it, or leave both out"));
+        }
+        (None, None) => {}
     }
     match (&spec.retrieval, &spec.online) {
         (Some(gate), None) => Ok(Declared::Retrieval(retrieval(gate, timeout)?)),

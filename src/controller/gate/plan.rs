@@ -12,6 +12,7 @@ use super::declared::{self, Declared, Online, Retrieval};
 use super::observe::Observed;
 use super::render;
 use crate::api::gate::{DatasetStatus, EvalGateStatus, Signal, SliceStatus};
+use crate::api::reason::VerdictReason;
 use crate::api::release::Stage;
 use crate::api::{ConditionType, EvalGate, RagRelease, Reason};
 use crate::controller::attempt::{self, Outcome, has_ended, reason_of, waits_for_volumes};
@@ -119,6 +120,12 @@ impl Pass<'_> {
         match reading {
             Reading::Read { report, finished_at } => {
                 self.take(report, finished_at);
+                if self.wanted() {
+                    // What it found is not what a run found since: it is made again under the same name.
+                    observed.check.job.iter().for_each(|job| self.plan.delete_job(job));
+                    self.plan.look_again(SOON);
+                    return Some(self.reading_on());
+                }
                 observed.check.job.iter().for_each(|job| self.plan.expire(job, KEEP_DONE));
                 None
             }
@@ -209,10 +216,14 @@ impl Pass<'_> {
     fn wanted(&self) -> bool {
         let Some(checked) = self.dataset().and_then(|dataset| parse_time(&dataset.checked_at)) else { return true };
         let name = self.gate.name_any();
-        self.observed.releases.iter().filter_map(|release| candidate_since(release, &name)).any(|since| {
-            // The release counts in the same way from when its candidate began.
-            since.duration_since(checked).as_secs() > CHECK_AGE
-        })
+        let releases = &self.observed.releases;
+        // A run that found another dataset than was checked waits for what is there now.
+        let outdated = releases.iter().flat_map(|release| found_other_inputs(release, &name)).any(|at| at > checked);
+        outdated
+            || releases.iter().filter_map(|release| candidate_since(release, &name)).any(|since| {
+                // The release counts in the same way from when its candidate began.
+                since.duration_since(checked).as_secs() > CHECK_AGE
+            })
     }
 
     /// Checks of a spec that is no more, or whose result is in status.
@@ -311,6 +322,15 @@ fn source<'a>(retrieval: &Retrieval<'a>) -> (&'static str, &'a str, &'static str
         (None, Some(volume)) => ("PersistentVolumeClaim", &volume.claim_name, "volume.claimName"),
         (None, None) => ("Source", "", "configMap"),
     }
+}
+
+/// When runs of this gate ended without a number, because they saw other inputs than were planned.
+fn found_other_inputs<'a>(release: &'a RagRelease, gate: &'a str) -> impl Iterator<Item = Timestamp> + 'a {
+    let status = release.status.iter();
+    let runs = status.flat_map(|s| s.gates.iter().chain(s.scheduled.iter().map(|scheduled| &scheduled.run)));
+    let changed = VerdictReason::InputsChanged.as_str();
+    let waiting = runs.filter(move |run| run.name == gate && run.reason.as_deref() == Some(changed));
+    waiting.filter(|run| run.verdict.is_some()).filter_map(|run| parse_time(run.finished_at.as_deref()?))
 }
 
 /// Since when a release has a candidate for which this gate has measured nothing yet.

@@ -42,6 +42,11 @@ fn one(criteria: &Criteria<'_>, rules: &SliceRules, evidence: &Evidence, found: 
         judged,
     };
     let required = is_required(rules, &found.name);
+    let large = found.row.n >= rules.min_queries();
+    // A slice of questions without an answer has no number at all; small ones are only reported.
+    if !required && !large && found.row.n == 0 {
+        return judged(false, None);
+    }
     let Some(rule) = criteria.rules.get(found.metric).filter(|rule| guarded(rule)) else {
         return judged(true, Some(no_data(&format!("A slice row of {}", found.name))));
     };
@@ -58,7 +63,6 @@ fn one(criteria: &Criteria<'_>, rules: &SliceRules, evidence: &Evidence, found: 
         unjudged: evidence.unjudged,
         cumulative: None,
     };
-    let large = found.row.n >= rules.min_queries();
     match found.harm.filter(|_| large) {
         Some(harm) if !(0.0..=1.0).contains(&harm) => judged(true, Some(no_data(&subject))),
         None if large => judged(true, Some(no_data(&subject))),

@@ -5,10 +5,12 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{Draft, elapsed, verdict};
+use super::{Draft, verdict};
 use crate::api::gate::{Baseline, VerdictWord};
+use crate::api::reason::VerdictReason;
 use crate::api::release::{Failure, FrozenGate, GateProgress, OnInconclusive, RollbackCause, Stage, When};
 use crate::api::{EvalGate, Reason};
 use crate::controller::attempt::Outcome;
@@ -43,45 +45,54 @@ impl Draft<'_> {
     /// The frozen gates get the digest of their datasets; a gate that is not usable says why.
     pub(super) fn freeze_datasets(&mut self) -> Result<(), State> {
         let since = self.plan.status.candidate.as_ref().and_then(|c| parse_time(&c.since));
+        // Checked at most so long before the candidate began.
+        let oldest = since.and_then(|since| since.checked_sub(CHECK_AGE).ok());
+        let frozen = self.plan.status.plan.iter().flat_map(|plan| &plan.gates);
+        let names: Vec<String> = frozen.filter(|g| g.when == When::BeforeTraffic).map(|g| g.name.clone()).collect();
+        names.iter().try_for_each(|name| self.freeze_dataset(name, oldest))
+    }
+
+    /// One frozen gate gets the digest of its dataset, as a check found it that is not older than `oldest`.
+    fn freeze_dataset(&mut self, name: &str, oldest: Option<Timestamp>) -> Result<(), State> {
         let Some(world) = self.seen.world.as_ref() else {
             return Err(State::waiting(Reason::Preparing, "The cluster could not be read in full; it is tried again."));
         };
-        let Some(plan) = self.plan.status.plan.as_mut() else { return Ok(()) };
-        for gate in plan.gates.iter_mut().filter(|g| g.when == When::BeforeTraffic) {
-            let found = match world.gates.get(&gate.name) {
-                Some(Referred::Here(found)) => found,
-                Some(Referred::Absent | Referred::Unreadable(_)) | None => {
-                    let text = format!("EvalGate {}, which must pass before traffic, is gone.", gate.name);
-                    return Err(State::waiting(Reason::RefNotFound, text));
-                }
-            };
-            // Nothing was measured yet: a gate that was edited since the start is taken as it is checked now, for
-            // the old form will never be checked again.
-            if found.spec.retrieval.is_none() {
-                let text = format!(
-                    "Gate {} is used with `when: BeforeTraffic`, which needs a gate with `spec.retrieval`; correct \
-                     spec.rollout.gates, or the gate.",
-                    gate.name
-                );
-                return Err(State::stalled(Reason::InvalidSpec, text));
+        let gates = self.plan.status.plan.iter_mut().flat_map(|plan| &mut plan.gates);
+        let Some(gate) = gates.into_iter().find(|g| g.name == name) else { return Ok(()) };
+        let found = match world.gates.get(name) {
+            Some(Referred::Here(found)) => found,
+            Some(Referred::Absent | Referred::Unreadable(_)) | None => {
+                let text = format!("EvalGate {name}, which must pass before traffic, is gone.");
+                return Err(State::waiting(Reason::RefNotFound, text));
             }
-            let wanted = crate::controller::gate::spec_digest(&found.spec);
-            if wanted != gate.spec_digest {
-                gate.spec = found.spec.clone();
-                gate.spec_digest = wanted.clone();
-                gate.dataset_digest = None;
-            }
-            let dataset = found.status.as_ref().and_then(|s| s.dataset.as_ref());
-            let fresh = dataset.filter(|d| {
-                let age = parse_time(&d.checked_at).zip(since).map(|(checked, since)| elapsed(checked, since));
-                d.spec_digest == wanted && age.is_some_and(|age| age <= CHECK_AGE)
-            });
-            match fresh {
-                Some(dataset) => gate.dataset_digest = Some(dataset.digest.clone()),
-                None => return Err(not_usable(found, &gate.name)),
-            }
+        };
+        // Nothing was measured yet: a gate that was edited since the start is taken as it is checked now, for the
+        // old form will never be checked again.
+        if found.spec.retrieval.is_none() {
+            let text = format!(
+                "Gate {name} is used with `when: BeforeTraffic`, which needs a gate with `spec.retrieval`; correct \
+                 spec.rollout.gates, or the gate."
+            );
+            return Err(State::stalled(Reason::InvalidSpec, text));
         }
-        Ok(())
+        let wanted = crate::controller::gate::spec_digest(&found.spec);
+        if wanted != gate.spec_digest {
+            gate.spec = found.spec.clone();
+            gate.spec_digest = wanted.clone();
+            gate.dataset_digest = None;
+        }
+        let dataset = found.status.as_ref().and_then(|s| s.dataset.as_ref());
+        let fresh = dataset.filter(|d| {
+            let checked = parse_time(&d.checked_at);
+            d.spec_digest == wanted && checked.zip(oldest).is_some_and(|(checked, oldest)| checked >= oldest)
+        });
+        match fresh {
+            Some(dataset) => {
+                gate.dataset_digest = Some(dataset.digest.clone());
+                Ok(())
+            }
+            None => Err(not_usable(found, name)),
+        }
     }
 
     /// Starts, reads and judges the runs of all gates.
@@ -127,21 +138,38 @@ impl Draft<'_> {
         gates
     }
 
-    /// A run under way, or one to begin.
-    fn attempt(&mut self, mut progress: GateProgress, gate: &FrozenGate, task: &EvaluateTask) -> (GateProgress, Gates) {
+    /// A run of the candidate's under way, or one to begin.
+    fn attempt(&mut self, progress: GateProgress, gate: &FrozenGate, task: &EvaluateTask) -> (GateProgress, Gates) {
+        // `since` tells a start from an earlier one of the same revision: a retry measures anew.
+        let since = self.plan.status.candidate.as_ref().map(|c| c.since.clone()).unwrap_or_default();
+        match self.measure(progress, gate, task, &since) {
+            (progress, Some(state)) => (progress, Gates::Hold(state)),
+            (progress, None) => self.after(progress, gate, task),
+        }
+    }
+
+    /// Begins a run or reads on in it; `None`: it has ended, and its verdict is in the progress. `since` tells it from
+    /// an earlier one of the same inputs.
+    pub(super) fn measure(
+        &mut self,
+        mut progress: GateProgress,
+        gate: &FrozenGate,
+        task: &EvaluateTask,
+        since: &str,
+    ) -> (GateProgress, Option<State>) {
         let uid = self.release.uid().unwrap_or_default();
         if progress.attempt == 0 || progress.job.is_none() {
             progress.attempt = progress.attempt.max(1);
-            self.begin(&mut progress, gate, task);
+            self.begin(&mut progress, gate, task, since);
         }
         let name = progress.job.clone().unwrap_or_default();
-        let input = self.input(&progress, task);
+        let input = input(&progress, task, since);
         let outcome = self.world().and_then(|w| w.attempts.get(&name)).map(|a| a.outcome(&uid, &input.run));
         let running = format!("Gate {} measures revision {} (Job {name}).", gate.name, progress.revision);
-        let hold = |text: String| Gates::Hold(State::waiting(Reason::Verifying, text));
+        let hold = |text: String| Some(State::waiting(Reason::Verifying, text));
         match outcome {
             // Not looked for yet, or its creation was lost: the name is the same, so it is made once.
-            None if self.old.gates.iter().any(|g| g.job.as_deref() == Some(&name)) => (progress, hold(running)),
+            None if self.began_before(&name) => (progress, hold(running)),
             None | Some(Outcome::Absent) => {
                 let job = render::evaluate_job(self.release, &self.seen.config, gate, &name, &input);
                 self.plan.actions.push(Action::Create { kind: ChildKind::Job, name, body: job });
@@ -149,7 +177,7 @@ impl Draft<'_> {
             }
             Some(Outcome::Foreign) => {
                 let text = format!("A Job {name} that is not ours stands in the way; delete or rename it.");
-                (progress, Gates::Hold(State::stalled(Reason::NotOwned, text)))
+                (progress, Some(State::stalled(Reason::NotOwned, text)))
             }
             Some(Outcome::Running) => {
                 self.plan.look_again(Duration::from_secs(10));
@@ -158,19 +186,19 @@ impl Draft<'_> {
             Some(Outcome::Stuck { reason, message }) => {
                 self.plan.look_again(Duration::from_secs(10));
                 let text = format!("Gate {} cannot measure yet. {message}", gate.name);
-                (progress, Gates::Hold(State::waiting(reason, text)))
+                (progress, Some(State::waiting(reason, text)))
             }
             Some(Outcome::Done { body: Body::Evaluate(report), .. }) => {
                 let at = self.now_text();
                 let retrieval = gate.spec.retrieval.clone();
                 if let Some(retrieval) = retrieval {
-                    let promoted = Vec::new();
+                    let promoted = self.promoted_differences(gate);
                     let compared = task.baseline.is_some();
                     let told = verdict::judged(&retrieval, &report, &run_inputs(task), compared, promoted);
                     verdict::record(&mut progress, told, at);
                 }
                 self.expire(name, KEEP_SECONDS);
-                self.after(progress, gate, task)
+                (progress, None)
             }
             Some(Outcome::Done { .. }) => {
                 let report = crate::worker::receipt::ErrorReport {
@@ -179,14 +207,20 @@ impl Draft<'_> {
                 };
                 verdict::record_error(&mut progress, &report, self.now_text());
                 self.expire(name, KEEP_FAILED_SECONDS);
-                self.after(progress, gate, task)
+                (progress, None)
             }
             Some(Outcome::Failed { error, .. }) => {
                 verdict::record_error(&mut progress, &error, self.now_text());
                 self.expire(name, KEEP_FAILED_SECONDS);
-                self.after(progress, gate, task)
+                (progress, None)
             }
         }
+    }
+
+    /// Whether a Job of this name was decided on in an earlier pass.
+    fn began_before(&self, name: &str) -> bool {
+        let scheduled = self.old.scheduled.iter().map(|scheduled| &scheduled.run);
+        self.old.gates.iter().chain(scheduled).any(|run| run.job.as_deref() == Some(name))
     }
 
     /// A verdict is progress, whatever it says; a run that measured nothing is none.
@@ -262,6 +296,19 @@ impl Draft<'_> {
         let spent = attempts > gate.spec.retries;
         let waited = self.since(progress.finished_at.as_deref());
         if !spent || waited >= RETRY {
+            if progress.reason.as_deref() == Some(VerdictReason::InputsChanged.as_str()) {
+                // Nothing was measured: the gate reads its dataset again, and what it finds then is frozen.
+                let frozen = self.freeze_dataset(&gate.name, progress.finished_at.as_deref().and_then(parse_time));
+                if let Err(state) = frozen {
+                    return (progress, Gates::Hold(state));
+                }
+                progress.reason = None;
+                progress.verdict = None;
+                progress.job = None;
+                progress.attempt = attempts.saturating_add(1);
+                let text = format!("Gate {} is asked again: its dataset had changed.", gate.name);
+                return (progress, Gates::Hold(State::waiting(Reason::Verifying, text)));
+            }
             progress.attempt = attempts.saturating_add(1);
             progress.verdict = None;
             progress.job = None;
@@ -278,10 +325,8 @@ impl Draft<'_> {
         (progress, Gates::Hold(State::stalled(Reason::GateUnavailable, text)))
     }
 
-    fn begin(&self, progress: &mut GateProgress, gate: &FrozenGate, task: &EvaluateTask) {
+    fn begin(&self, progress: &mut GateProgress, gate: &FrozenGate, task: &EvaluateTask, since: &str) {
         let evidence = evidence_key(&self.release.uid().unwrap_or_default(), task);
-        // `since` tells a start from an earlier one of the same revision: a retry measures anew.
-        let since = self.plan.status.candidate.as_ref().map(|c| c.since.clone()).unwrap_or_default();
         let name = job_name(&self.release.name_any(), &(&evidence, &gate.name, progress.attempt, since));
         progress.evidence = Some(evidence);
         progress.job = Some(name);
@@ -292,14 +337,7 @@ impl Draft<'_> {
         progress.worst_slice = None;
     }
 
-    fn input(&self, progress: &GateProgress, task: &EvaluateTask) -> JobInput {
-        let evidence: String = progress.evidence.clone().unwrap_or_default().chars().take(40).collect();
-        let since = self.plan.status.candidate.as_ref().map(|c| c.since.clone()).unwrap_or_default();
-        let run = format!("{evidence}-{}-{since}", progress.attempt);
-        JobInput { v: 1, run: run.chars().take(72).collect(), task: Task::Evaluate(task.clone()) }
-    }
-
-    fn task(&self, gate: &FrozenGate, candidate: &Snapshot, baseline: Option<&Snapshot>) -> EvaluateTask {
+    pub(super) fn task(&self, gate: &FrozenGate, candidate: &Snapshot, baseline: Option<&Snapshot>) -> EvaluateTask {
         let retrieval = gate.spec.retrieval.as_ref();
         let compared = retrieval.is_some_and(|r| match r.baseline {
             Baseline::Stable => true,
@@ -365,6 +403,12 @@ impl Draft<'_> {
         };
         Some(word.to_owned())
     }
+}
+
+fn input(progress: &GateProgress, task: &EvaluateTask, since: &str) -> JobInput {
+    let evidence: String = progress.evidence.clone().unwrap_or_default().chars().take(40).collect();
+    let run = format!("{evidence}-{}-{since}", progress.attempt);
+    JobInput { v: 1, run: run.chars().take(72).collect(), task: Task::Evaluate(task.clone()) }
 }
 
 /// What exactly is measured.

@@ -8,11 +8,13 @@ mod children;
 mod climb;
 mod command;
 mod down;
+mod evidence;
 mod gates;
 mod machine;
 pub mod online;
 mod restore;
 mod sample;
+mod scheduled;
 mod seen;
 mod start;
 mod target;
@@ -81,6 +83,9 @@ pub fn plan(release: &RagRelease, seen: &Observed) -> Plan<RagReleaseStatus> {
     draft.unresolved = target == target::Target::Unknown;
     let state = draft.step(&target, &spec);
     draft.settle_promote(&state);
+    if spec.is_ok() {
+        draft.scheduled();
+    }
     draft.route();
     draft.children(&target, spec.is_ok());
     draft.sample();

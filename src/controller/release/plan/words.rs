@@ -193,7 +193,16 @@ impl Draft<'_> {
             Some(previous) => format!(" {} is kept ready for a way back.", previous.revision),
             None => String::new(),
         };
-        State::ready(Reason::Promoted, format!("Revision {} ({}) serves 100 %.{back}", stable.revision, stable.version))
+        let warning = match self.stable_failed() {
+            Some(run) => format!(
+                " The scheduled run of gate {} failed: {} Nothing is rolled back for it; candidates wait.",
+                run.name,
+                run.message.as_deref().unwrap_or_default()
+            ),
+            None => String::new(),
+        };
+        let text = format!("Revision {} ({}) serves 100 %.{warning}{back}", stable.revision, stable.version);
+        State::ready(Reason::Promoted, text)
     }
 
     /// The world is not in view: a release that was ready is so while its route stands.

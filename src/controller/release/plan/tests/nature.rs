@@ -158,9 +158,9 @@ impl Sim {
     }
 
     fn jobs_end(&mut self) -> bool {
-        let gates = self.status().gates;
+        let status = self.status();
         let mut ended = false;
-        for gate in gates {
+        for gate in status.gates.into_iter().chain(status.scheduled.into_iter().map(|scheduled| scheduled.run)) {
             let Some(name) = gate.job.filter(|_| gate.verdict.is_none()) else { continue };
             let run = self.runs.get(&gate.name).copied().unwrap_or(Run::Pass);
             let Some(attempt) = self.jobs.get_mut(&name).filter(|a| a.pods.is_empty()) else { continue };
@@ -257,6 +257,8 @@ fn finish(attempt: &mut Attempt, run: Run) {
         Run::Never => return,
         Run::Pass => numbers(task, 200, 0.0, 0.8),
         Run::Fail => numbers(task, 200, -0.5, 0.3),
+        Run::Worse => numbers(task, 200, 0.0, 0.7),
+        Run::Loses => numbers(task, 200, -0.015, 0.8),
         Run::Inconclusive => numbers(task, 6, 0.0, 0.8),
         Run::OtherInputs => match numbers(task, 200, 0.0, 0.8) {
             Body::Evaluate(report) => {
@@ -273,7 +275,9 @@ fn finish(attempt: &mut Attempt, run: Run) {
     let (ended, exit, message) = match run {
         Run::Error => ("Failed", 43, receipt),
         Run::Dies => ("Failed", 137, String::new()),
-        Run::Pass | Run::Fail | Run::Inconclusive | Run::OtherInputs | Run::Never => ("Complete", 0, receipt),
+        Run::Pass | Run::Fail | Run::Worse | Run::Loses | Run::Inconclusive | Run::OtherInputs | Run::Never => {
+            ("Complete", 0, receipt)
+        }
     };
     job.status = serde_json::from_value(json!({"conditions": [{"type": ended, "status": "True"}]})).unwrap();
     let pod = json!({
@@ -298,7 +302,7 @@ fn numbers(task: &EvaluateTask, n: i64, difference: f64, candidate: f64) -> Body
         difference: compared.then_some(difference),
         lower: compared.then_some(difference - 0.005),
         upper: compared.then_some(difference + 0.005),
-        p: compared.then_some(if difference < 0.0 { 1.0 } else { 0.001 }),
+        p: compared.then_some(if difference < -0.05 { 1.0 } else { 0.001 }),
         nonzero: compared.then_some(queries / 2),
         min: compared.then_some(difference.min(-0.1)),
     };

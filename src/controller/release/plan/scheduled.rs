@@ -1,0 +1,242 @@
+//! Runs of gates on the stable revision, by the gates' schedules.
+//!
+//! Why: an index does not change, what it is measured with and by does: data, encoder, judgments. What was true at
+//! promotion is measured again. Invariants: such a run never rolls back and never takes traffic; one that failed keeps
+//! candidates from going on, for they would be compared with something that is not what it was; it begins only while
+//! nothing is on its way; what was missed meanwhile is made up for once.
+//!
+//! Why means are compared without bounds: the same revision answers the same queries of the same dataset, so a
+//! difference is a change and no chance.
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::Draft;
+use crate::api::gate::{Metric, VerdictWord};
+use crate::api::reason::VerdictReason;
+use crate::api::release::{FrozenGate, GateEvidence, GateProgress, ScheduledRun, When};
+use crate::api::{EvalGate, Reason};
+use crate::controller::condition::{State, parse_time};
+use crate::controller::event::{Note, cut};
+use crate::controller::gate::spec_digest;
+use crate::controller::plan::{Action, ChildKind};
+use crate::controller::read::Referred;
+use crate::controller::release::revision::Snapshot;
+use crate::controller::schedule::Schedule;
+
+impl Draft<'_> {
+    /// Goes on with the runs of stable, begins those that are due, and forgets those of another revision.
+    pub(super) fn scheduled(&mut self) {
+        let Some(world) = self.world() else { return };
+        let gates = self.release.spec.rollout.gates.iter().filter(|gate| gate.when == When::BeforeTraffic);
+        let followed: Vec<(&EvalGate, Schedule)> = gates
+            .filter_map(|named| match world.gates.get(&named.name) {
+                Some(Referred::Here(gate)) if gate.spec.retrieval.is_some() => Some(gate.as_ref()),
+                Some(Referred::Here(_) | Referred::Absent | Referred::Unreadable(_)) | None => None,
+            })
+            // One that cannot be read is said by the gate itself.
+            .filter_map(|gate| {
+                Some((gate, Schedule::parse(gate.spec.schedule.as_deref()?, gate.spec.time_zone.as_deref()).ok()?))
+            })
+            .collect();
+        self.forget(&followed);
+        let stable = self.plan.status.stable.clone();
+        let Some((since, snapshot)) = stable.and_then(|s| Some((parse_time(&s.since)?, self.snapshot(&s.revision)?)))
+        else {
+            return;
+        };
+        for (gate, schedule) in followed {
+            let name = gate.name_any();
+            match self.plan.status.scheduled.iter().find(|s| s.run.name == name).cloned() {
+                Some(entry) if entry.run.verdict.is_none() => self.go_on(entry, gate, &snapshot),
+                Some(entry) if self.may_try_again(&entry.run, gate) => self.try_again(entry),
+                entry => {
+                    let after = entry.and_then(|entry| parse_time(&entry.begun_at)).unwrap_or(since);
+                    self.begin_when_due(gate, &schedule, after, &snapshot);
+                }
+            }
+        }
+    }
+
+    /// Runs of a revision that is stable no more, or of a gate that asks for none: their Jobs are taken away.
+    fn forget(&mut self, followed: &[(&EvalGate, Schedule)]) {
+        let stable = self.plan.status.stable.as_ref().map(|s| s.revision.clone());
+        let stays = |entry: &ScheduledRun| {
+            Some(&entry.run.revision) == stable.as_ref()
+                && followed.iter().any(|(gate, _)| gate.name_any() == entry.run.name)
+        };
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.plan.status.scheduled).into_iter().partition(stays);
+        self.plan.status.scheduled = kept;
+        for job in gone.into_iter().filter(|entry| entry.run.verdict.is_none()).filter_map(|entry| entry.run.job) {
+            self.delete_run(&job);
+        }
+    }
+
+    fn delete_run(&mut self, name: &str) {
+        let job = self.world().and_then(|world| world.attempts.get(name)).and_then(|attempt| attempt.job.as_ref());
+        if let Some(uid) = job.and_then(|job| job.metadata.uid.clone()) {
+            self.plan.actions.push(Action::Delete { kind: ChildKind::Job, name: name.to_owned(), uid });
+        }
+    }
+
+    fn begin_when_due(&mut self, gate: &EvalGate, schedule: &Schedule, after: Timestamp, snapshot: &Snapshot) {
+        let Some(due) = schedule.next(after) else { return };
+        if due > self.now() {
+            self.plan.look_again(super::elapsed(self.now(), due));
+            return;
+        }
+        // What is on its way is measured against stable anyway; the rest would only be slowed down.
+        if self.plan.status.candidate.is_some() || checked_gate(gate).is_none() {
+            return;
+        }
+        let entry = ScheduledRun { begun_at: self.now_text(), run: progress(&gate.name_any(), &snapshot.revision) };
+        self.keep(entry.clone());
+        self.go_on(entry, gate, snapshot);
+    }
+
+    fn go_on(&mut self, mut entry: ScheduledRun, gate: &EvalGate, snapshot: &Snapshot) {
+        let Some(frozen) = checked_gate(gate) else { return };
+        let task = self.task(&frozen, snapshot, None);
+        let evidence = super::gates::evidence_key(&self.release.uid().unwrap_or_default(), &task);
+        // The gate or its dataset changed in mid-run: what is measured is not what would be judged.
+        if entry.run.evidence.as_ref().is_some_and(|begun| *begun != evidence)
+            && let Some(job) = entry.run.job.take()
+        {
+            self.delete_run(&job);
+        }
+        let (run, waits) = self.measure(entry.run, &frozen, &task, &entry.begun_at);
+        entry.run = run;
+        if waits.is_none() {
+            self.judge_against_promotion(&mut entry.run, &frozen);
+            self.tell(&entry.run);
+        }
+        self.keep(entry);
+    }
+
+    fn keep(&mut self, entry: ScheduledRun) {
+        let scheduled = &mut self.plan.status.scheduled;
+        match scheduled.iter_mut().find(|known| known.run.name == entry.run.name) {
+            Some(known) => *known = entry,
+            None => scheduled.push(entry),
+        }
+    }
+
+    /// A run that measured nothing is made again, as often as the gate allows; on a changed dataset once the gate has
+    /// read it.
+    fn may_try_again(&self, run: &GateProgress, gate: &EvalGate) -> bool {
+        let failed = run.verdict == Some(VerdictWord::Error) && run.attempt <= gate.spec.retries;
+        let changed = run.reason.as_deref() == Some(VerdictReason::InputsChanged.as_str());
+        let checked = gate.status.as_ref().and_then(|s| s.dataset.as_ref()).and_then(|d| parse_time(&d.checked_at));
+        let ended = run.finished_at.as_deref().and_then(parse_time);
+        failed && (!changed || checked.zip(ended).is_some_and(|(checked, ended)| checked >= ended))
+    }
+
+    fn try_again(&mut self, mut entry: ScheduledRun) {
+        let run = &mut entry.run;
+        run.attempt = run.attempt.saturating_add(1);
+        (run.verdict, run.reason, run.job, run.evidence) = (None, None, None, None);
+        self.plan.look_again(std::time::Duration::from_secs(1));
+        self.keep(entry);
+    }
+
+    /// Floors held: the means must still be what they were when the revision was promoted, within the margins.
+    fn judge_against_promotion(&self, run: &mut GateProgress, gate: &FrozenGate) {
+        let Some(retrieval) = gate.spec.retrieval.as_ref().filter(|_| run.verdict == Some(VerdictWord::Pass)) else {
+            return;
+        };
+        let Some(evidence) = self.evidence_of_stable(gate) else { return };
+        let told: Vec<String> = retrieval
+            .metrics
+            .iter()
+            .filter(|metric| metric.required)
+            .filter_map(|metric| worse(metric, evidence, run.metrics.iter().find(|m| m.name == metric.name)?.candidate))
+            .collect();
+        if !told.is_empty() {
+            run.verdict = Some(VerdictWord::Fail);
+            run.reason = Some(VerdictReason::WorseThanAtPromotion.as_str().to_owned());
+            run.message = Some(cut(&told.join(" ")));
+        }
+    }
+
+    fn tell(&mut self, run: &GateProgress) {
+        let told = run.message.as_deref().unwrap_or_default();
+        let (reason, what) = match run.verdict {
+            Some(VerdictWord::Fail) => (Reason::GateFailed, "failed; nothing is rolled back, and no candidate goes on"),
+            Some(VerdictWord::Inconclusive) => (Reason::GateInconclusive, "could not decide"),
+            Some(VerdictWord::Error) => (Reason::GateUnavailable, "could not measure"),
+            Some(VerdictWord::Pass) | None => return,
+        };
+        let text = format!("The scheduled run of gate {} on stable revision {} {what}: {told}", run.name, run.revision);
+        self.plan.events.push(Note::warning(reason, cut(&text)));
+    }
+
+    /// The last scheduled run of a gate that failed on stable.
+    pub(super) fn stable_failed(&self) -> Option<&GateProgress> {
+        let runs = self.plan.status.scheduled.iter().map(|scheduled| &scheduled.run);
+        runs.into_iter().find(|run| run.verdict == Some(VerdictWord::Fail))
+    }
+
+    /// Why no candidate goes on unless `promote` lets it: stable failed its scheduled run.
+    pub(super) fn barred_by_stable(&self) -> Option<State> {
+        let candidate = self.plan.status.candidate.as_ref()?.revision.clone();
+        let run = self.stable_failed()?;
+        let text = format!(
+            "Revision {candidate} takes no step: the scheduled run of gate {} found stable revision {} worse than it was, \
+             so what the candidate is compared with has changed: {} Let it pass with {}, or withdraw it with {}.",
+            run.name,
+            run.revision,
+            run.message.as_deref().unwrap_or_default(),
+            self.command("promote", &candidate),
+            self.command("abort", &candidate)
+        );
+        Some(State::waiting(Reason::GateFailed, self.beside(&text)))
+    }
+}
+
+/// The gate as it is now, with the dataset that its check found; `None`: it is not usable, and says so itself.
+fn checked_gate(gate: &EvalGate) -> Option<FrozenGate> {
+    let wanted = spec_digest(&gate.spec);
+    let dataset = gate.status.as_ref()?.dataset.as_ref().filter(|dataset| dataset.spec_digest == wanted)?;
+    Some(FrozenGate {
+        name: gate.name_any(),
+        when: When::BeforeTraffic,
+        spec_digest: wanted,
+        dataset_digest: Some(dataset.digest.clone()),
+        spec: gate.spec.clone(),
+    })
+}
+
+fn progress(gate: &str, revision: &str) -> GateProgress {
+    GateProgress {
+        name: gate.to_owned(),
+        revision: revision.to_owned(),
+        baseline: None,
+        attempt: 0,
+        evidence: None,
+        verdict: None,
+        accepted: false,
+        reason: None,
+        message: None,
+        n: None,
+        metrics: Vec::new(),
+        required_queries: None,
+        worst_slice: None,
+        job: None,
+        finished_at: None,
+    }
+}
+
+/// What is worse than it was, in words.
+fn worse(metric: &Metric, evidence: &GateEvidence, now: f64) -> Option<String> {
+    let then = evidence.metrics.iter().find(|known| known.name == metric.name)?.mean;
+    let allowed = metric.margin.or_else(|| metric.relative_margin.map(|share| share * then))?;
+    let drop = then - now;
+    (drop > allowed).then(|| {
+        format!(
+            "{} was {then:.4} when the revision was promoted and is {now:.4} now on the same queries, a drop of {drop:.4}; \
+             at most {allowed:.4} is allowed.",
+            metric.name
+        )
+    })
+}
