@@ -30,7 +30,7 @@ demo: doctor models ## The story on the real cluster, told step by step
 	cargo run --locked --quiet --example demo
 
 bench: ## Measure, in a release build: tables, and JSON below target/bench (CLUSTER=none: without the cluster)
-	cargo bench --locked --bench serve --bench index
+	cargo bench --locked --bench serve --bench index --bench verdicts
 	$(MAKE) --no-print-directory bench-cluster-$(CLUSTER)
 
 .PHONY: bench-cluster-own bench-cluster-current bench-cluster-none

@@ -14,6 +14,7 @@ use crate::api::index::{Chunking, DataQuality, Search, Source};
 use crate::api::model::{Distance, EmbeddingModelSpec, Prefixes};
 use crate::api::release::Retrieval;
 use crate::evaluation::verdict;
+use crate::worker::receipt::{CheckReport, MAX_SLICES};
 
 /// Where the kubelet mounts what a pod reads and writes.
 pub mod paths {
@@ -324,6 +325,22 @@ impl Judging {
             rules,
             max_cumulative_drop: most,
         })
+    }
+
+    /// What a data set is too small for, said before any run. `compared`: whether there will be a baseline.
+    pub fn advice(&self, set: &CheckReport, compared: bool) -> Option<String> {
+        let whole = |n: i64| u64::try_from(n).unwrap_or(0);
+        let rules = self.rules.as_slice();
+        let size =
+            set.clusters.map_or(verdict::Size::Queries(whole(set.queries)), |n| verdict::Size::Clusters(whole(n)));
+        let alpha = self.statistics.alpha;
+        let found: Vec<(String, u64)> = set.slices.iter().map(|(name, n)| (name.clone(), whole(*n))).collect();
+        let complete = found.len() < MAX_SLICES;
+        let slices =
+            self.slices.iter().flat_map(|slices| verdict::slice_advice(&found, complete, slices, rules, alpha));
+        let said: Vec<String> =
+            verdict::advice(size, rules, alpha).into_iter().chain(slices).filter(|_| compared).collect();
+        (!said.is_empty()).then(|| said.join("; "))
     }
 
     /// As the verdict reads it.

@@ -20,7 +20,6 @@ use crate::controller::condition::{self, Meanwhile, State, parse_time, time_text
 use crate::controller::plan::{Action, ChildKind, Plan, body};
 use crate::controller::spec::words;
 use crate::evaluation::paired::certifiable_margin;
-use crate::evaluation::verdict::{Size, advice};
 use crate::worker::receipt::{Body, CheckReport, ErrorReport};
 
 mod runs;
@@ -33,6 +32,8 @@ const LATER: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_secs(60);
 /// A candidate wants a check that is at most this much older than itself.
 const CHECK_AGE: i64 = 3_600;
+/// Longest advice in a status.
+const MAX_ADVICE: usize = 512;
 /// How long ended Jobs stay for people, in seconds.
 const KEEP_DONE: i64 = 3_600;
 const KEEP_FAILED: i64 = 86_400;
@@ -238,18 +239,21 @@ impl Pass<'_> {
     }
 
     fn advise(&mut self, retrieval: &Retrieval<'_>) {
-        let whole = |n: i64| u64::try_from(n).unwrap_or(0);
-        let size = self.dataset().map(|dataset| match dataset.clusters {
-            None => Size::Queries(whole(dataset.queries)),
-            Some(clusters) => Size::Clusters(whole(clusters)),
+        let found = self.dataset().map(|dataset| CheckReport {
+            digest: dataset.digest.clone(),
+            queries: dataset.queries,
+            judgments: dataset.judgments,
+            clusters: dataset.clusters,
+            slices: dataset.slices.iter().map(|slice| (slice.name.clone(), slice.queries)).collect(),
         });
         let alpha = retrieval.judging.statistics.alpha;
-        let rules = if retrieval.compared { retrieval.judging.rules.as_slice() } else { &[] };
         let status = &mut self.plan.status;
         // Rounded up, so that what is shown can be certified.
-        let at_best = |size: Size| (certifiable_margin(size.count(), alpha, None) * 1e4).ceil() / 1e4;
-        status.certifiable_margin = size.map(at_best);
-        status.advice = size.and_then(|size| advice(size, rules, alpha));
+        let at_best = |units: i64| certifiable_margin(u64::try_from(units).unwrap_or(0), alpha, None);
+        let units = found.as_ref().map(|found| found.clusters.unwrap_or(found.queries));
+        status.certifiable_margin = units.map(|units| (at_best(units) * 1e4).ceil() / 1e4);
+        let advice = found.and_then(|found| retrieval.judging.advice(&found, retrieval.compared));
+        status.advice = advice.map(|advice| advice.chars().take(MAX_ADVICE).collect());
     }
 
     fn ready(&self, retrieval: &Retrieval<'_>) -> State {

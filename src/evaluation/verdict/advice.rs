@@ -1,8 +1,9 @@
 //! What a query set is too small for, said before any run.
 
 use super::comparing::LEAST_QUERIES;
-use super::{Margin, Rule};
+use super::{Margin, Rule, SliceRules};
 use crate::evaluation::paired::{certifiable_margin, floor_queries};
+use crate::evaluation::slice::short_name;
 
 /// How large a query set is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +32,40 @@ impl Size {
     }
 }
 
+/// The margin that needs most, with a baseline's mean of 1 at most.
+fn tightest(rules: &[Rule]) -> Option<f64> {
+    let margins = rules.iter().filter(|rule| rule.required()).filter_map(Rule::margin);
+    margins.map(Margin::at_most).min_by(f64::total_cmp)
+}
+
+/// Sentences on required slices that are too small for their margins. `found`: judged queries by slice; `complete`:
+/// whether these are all slices.
+pub fn slice_advice(
+    found: &[(String, u64)],
+    complete: bool,
+    slices: &SliceRules,
+    rules: &[Rule],
+    alpha: f64,
+) -> Vec<String> {
+    let Some((margin, needed)) = tightest(rules).and_then(|margin| Some((margin, floor_queries(margin, alpha)?)))
+    else {
+        return Vec::new();
+    };
+    let needed = needed.max(LEAST_QUERIES);
+    let said = |name: &String| {
+        let name = short_name(name);
+        let listed = found.iter().find(|(slice, _)| *slice == name).map(|(_, queries)| *queries);
+        let queries = listed.or(complete.then_some(0)).filter(|queries| *queries < needed)?;
+        let counted = Size::Queries(queries).counted(queries);
+        Some(format!("required slice {name} has {counted}, its margin of {margin} needs {needed}"))
+    };
+    slices.required().iter().filter_map(said).collect()
+}
+
 /// A sentence when a query set is too small for its margins: for status and command line, before any run. A relative
 /// margin counts as if the baseline's mean were 1: what is too small for that is too small for any.
 pub fn advice(size: Size, rules: &[Rule], alpha: f64) -> Option<String> {
-    let margins = rules.iter().filter(|rule| rule.required()).filter_map(Rule::margin);
-    let tightest = margins.map(Margin::at_most).min_by(f64::total_cmp)?;
+    let tightest = tightest(rules)?;
     let units = size.count();
     let needed = floor_queries(tightest, alpha)?.max(LEAST_QUERIES);
     if units >= needed {

@@ -37,8 +37,7 @@ use crate::api::gate::{Baseline, Metric, Statistics};
 use crate::api::release::Mode;
 use crate::evaluation::dataset::{Dataset, Files};
 use crate::evaluation::run::Run;
-use crate::evaluation::slice::{clusters, distinct};
-use crate::evaluation::verdict::{GateJudged, Size, Verdict, advice, judge};
+use crate::evaluation::verdict::{GateJudged, Verdict, judge};
 
 const EXIT_FAIL: u8 = 1;
 const EXIT_UNDECIDED: u8 = 4;
@@ -203,12 +202,8 @@ fn check(output: Output, files: &Files, gate: Option<&Gate>) -> Result<(), Failu
 }
 
 fn said_in_advance(dataset: &Dataset, gate: &Gate) -> Option<String> {
-    let statistics = &gate.judging.statistics;
-    let size = match &statistics.cluster_by {
-        None => Size::Queries(dataset.judged_count() as u64),
-        Some(key) => Size::Clusters(distinct(&clusters(dataset, key)) as u64),
-    };
-    advice(size, &gate.judging.rules, statistics.alpha)
+    let (by, cluster_by) = pod::grouping(gate);
+    gate.judging.advice(&pod::report(dataset, by, cluster_by), gate.baseline == Baseline::Stable)
 }
 
 /// What a run on the command line found.
@@ -225,9 +220,10 @@ async fn measure(order: &MeasureOrder) -> Result<Outcome, Stopped> {
         eprintln!("note: {advice}");
     }
     let mut progress = Progress::new();
-    let candidate = answers("candidate", &order.candidate, None, &dataset, gate.depth(), &mut progress).await?;
+    let depth = gate.depth(&dataset, order.baseline.is_some());
+    let candidate = answers("candidate", &order.candidate, None, &dataset, depth, &mut progress).await?;
     let baseline = match &order.baseline {
-        Some(arm) => Some(answers("baseline", arm, None, &dataset, gate.depth(), &mut progress).await?),
+        Some(arm) => Some(answers("baseline", arm, None, &dataset, depth, &mut progress).await?),
         None => None,
     };
     let seen = inputs(&dataset, gate, &candidate.identity, baseline.as_ref().map(|b| &b.identity));

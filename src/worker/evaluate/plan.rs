@@ -9,6 +9,7 @@ use super::directory::{Directory, Model};
 use crate::api::gate::{Baseline, EvalGate, Metric, Slices, Statistics};
 use crate::api::release::Mode;
 use crate::evaluation::condensed;
+use crate::evaluation::dataset::Dataset;
 use crate::worker::job::{self, Judging};
 
 /// What must hold, and how it is judged.
@@ -56,10 +57,11 @@ impl Gate {
         Self::new(retrieval.metrics, retrieval.statistics, slices, most, retrieval.baseline).map_err(wrong)
     }
 
-    /// Documents that the deepest metric needs; never fewer than what is searched for unjudged ones.
-    pub fn depth(&self) -> usize {
-        let depths = self.judging.rules.iter().map(|rule| rule.metric().depth());
-        depths.chain([condensed::DEPTH]).max().unwrap_or(condensed::DEPTH)
+    /// Documents that the deepest metric needs; where unjudged ones can explain a drop, as many as are searched for
+    /// them.
+    pub fn depth(&self, dataset: &Dataset, compared: bool) -> usize {
+        let unjudged = (compared && condensed::pooled(dataset)).then_some(condensed::DEPTH);
+        self.judging.rules.iter().map(|rule| rule.metric().depth()).chain(unjudged).max().unwrap_or(1)
     }
 }
 
@@ -137,6 +139,7 @@ impl Arm {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluation::dataset::Files;
     use crate::evaluation::verdict;
 
     #[test]
@@ -161,6 +164,22 @@ mod tests {
         }
     }
 
+    fn pool(qrels: &str) -> Dataset {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::config_map(dir.path());
+        std::fs::write(&files.queries, "{\"_id\":\"q\",\"text\":\"t\"}\n").unwrap();
+        std::fs::write(&files.qrels, format!("query-id\tcorpus-id\tscore\n{qrels}")).unwrap();
+        Dataset::read(&files).unwrap()
+    }
+
+    #[test]
+    fn ten_documents_are_asked_where_unjudged_ones_could_explain_a_drop() {
+        let metric = metric_flag("success@1:margin=0.1").unwrap();
+        let gate = Gate::new(vec![metric], Statistics::default(), None, None, Baseline::Stable).unwrap();
+        let (pooled, positives) = (pool("q\td\t1\nq\te\t0\n"), pool("q\td\t1\n"));
+        assert_eq!((gate.depth(&pooled, true), gate.depth(&pooled, false), gate.depth(&positives, true)), (10, 1, 1));
+    }
+
     #[test]
     fn a_gate_is_read_from_yaml_and_checked() {
         let dir = tempfile::tempdir().unwrap();
@@ -174,7 +193,8 @@ mod tests {
             Gate::read(&file)
         };
         let read = gate("[{name: ndcg@10, margin: 0.05, floor: 0.4}, {name: recall@100, margin: 0.05}]").unwrap();
-        assert_eq!((read.depth(), read.judging.rules.len()), (100, 2));
+        assert_eq!(read.judging.rules.len(), 2);
+        assert_eq!(read.depth(&pool("q\td\t1\n"), true), 100);
         assert_eq!(read.judging.statistics.method, verdict::Method::PairedT);
         for (metrics, expected) in [
             ("[]", "metrics must have 1 to 8 entries; got 0"),

@@ -66,8 +66,9 @@ async fn evaluate(task: &EvaluateTask, mount: &Path) -> Result<Body, Failure> {
         return Err(Stopped::new(Cause::InputsChanged, text).into());
     }
     let mut progress = Progress::new();
+    let depth = gate.depth(&dataset, baseline.is_some());
     let mut measure = async |name, (arm, identity): &(Arm, Identity)| -> Result<Answered, Stopped> {
-        answers(name, arm, Some(identity), &dataset, gate.depth(), &mut progress).await
+        answers(name, arm, Some(identity), &dataset, depth, &mut progress).await
     };
     let from_candidate = measure("candidate", &candidate).await?;
     let from_baseline = match &baseline {

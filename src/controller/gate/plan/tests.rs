@@ -321,6 +321,37 @@ fn small_sets_are_told_at_once() {
 }
 
 #[test]
+fn slices_and_clusters_are_counted_and_told_when_they_are_too_small() {
+    let mut spec = offline();
+    spec["retrieval"]["slices"] = json!({"by": ["domain"], "required": ["domain=legal", "domain=it"]});
+    spec["retrieval"]["statistics"] = json!({"clusterBy": "source"});
+    let mut w = world(spec.clone());
+    w.settle();
+    let job = w.jobs.values().next().unwrap().to_string();
+    assert!(job.contains(r#"\"slices\":[\"domain\"],\"clusterBy\":\"source\""#), "{job}");
+    let receipt = json!({"kind": "check", "digest": "d", "queries": 500, "judgments": 900, "clusters": 148,
+        "slices": [["domain=tax", 352], ["domain=legal", 148]]});
+    w.end("Complete", 0, &receipt).settle().usable("148 clusters can certify a margin of .021 at best");
+    let status = w.status().clone();
+    assert_eq!(status.certifiable_margin, Some(0.0201));
+    let dataset = status.dataset.unwrap();
+    assert_eq!(dataset.clusters, Some(148));
+    assert_eq!((dataset.slices[1].name.as_str(), dataset.slices[1].queries), ("domain=legal", 148));
+    let advice = status.advice.unwrap();
+    assert!(advice.ends_with("required slice domain=it has 0 queries, its margin of 0.02 needs 149"), "{advice}");
+    assert!(advice.contains("required slice domain=legal has 148 queries"), "{advice}");
+    // What does not fit together is said with its field.
+    spec["retrieval"]["slices"]["required"] = json!(["legal"]);
+    world(spec).settle().stalls(Reason::InvalidSpec, "`spec.retrieval.slices` is wrong: required: `legal` is no slice");
+    let mut spec = offline();
+    spec["retrieval"]["maxCumulativeDrop"] = json!(0.0);
+    world(spec).settle().stalls(Reason::InvalidSpec, "`spec.retrieval.maxCumulativeDrop` is wrong");
+    let mut spec = offline();
+    spec["retrieval"]["metrics"][0]["relativeMargin"] = json!(0.1);
+    world(spec).settle().stalls(Reason::InvalidSpec, "margin and relativeMargin exclude each other");
+}
+
+#[test]
 fn margins_that_decide_nothing_need_no_queries() {
     let mut spec = offline();
     spec["retrieval"]["baseline"] = json!("None");
