@@ -278,7 +278,8 @@ pub struct Build {
     #[serde(default = "default_deadline")]
     #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
     pub deadline: String,
-    /// CPU and memory of the Jobs' pods. Default: 250m and 256Mi requested, 2Gi at most.
+    /// CPU and memory of the Jobs' pods. On a full node they get processor time in the share of their request to those
+    /// of the servers. Default: 25m and 256Mi requested, 2Gi at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
 }

@@ -26,8 +26,32 @@ pub fn all() -> Result<Vec<(&'static str, String)>, CrdError> {
         ("ragreleases.yaml", RagRelease::crd()),
     ]
     .into_iter()
-    .map(|(file, crd)| Ok((file, serde_yaml::to_string(&with_status_default(serde_json::to_value(crd)?))?)))
+    .map(|(file, crd)| {
+        let mut crd = with_status_default(serde_json::to_value(crd)?);
+        unwrap_descriptions(&mut crd);
+        Ok((file, serde_yaml::to_string(&crd)?))
+    })
     .collect()
+}
+
+/// Lines of a description end where the source code's lines do; `kubectl explain` breaks them anew, so only
+/// paragraphs stay.
+fn unwrap_descriptions(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                match field {
+                    Value::String(text) if name == "description" => {
+                        let paragraphs: Vec<String> = text.split("\n\n").map(|p| p.replace('\n', " ")).collect();
+                        *text = paragraphs.join("\n\n");
+                    }
+                    other => unwrap_descriptions(other),
+                }
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(unwrap_descriptions),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// An object that nobody has looked at yet is in progress, not done: kstatus reads a missing status as done.

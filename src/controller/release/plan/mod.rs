@@ -49,6 +49,8 @@ const NO_API: Duration = Duration::from_secs(300);
 const FOREIGN: Duration = Duration::from_secs(60);
 /// A gateway that does not answer delays a deletion by this much at most.
 const DELETION: Duration = Duration::from_secs(30);
+/// What could not be read is read again after this time: the change that it hides tells nobody a second time.
+const OUT_OF_VIEW: Duration = Duration::from_secs(5);
 /// A settled release is planned again after this time, should an event have been lost.
 const SETTLED: Duration = Duration::from_secs(600);
 
@@ -89,6 +91,9 @@ pub fn plan(release: &RagRelease, seen: &Observed) -> Plan<RagReleaseStatus> {
     draft.route();
     draft.children(&target, spec.is_ok());
     draft.sample();
+    if draft.world().is_none() {
+        draft.plan.look_again(OUT_OF_VIEW);
+    }
     draft.conclude(state);
     draft.plan
 }
