@@ -11,7 +11,7 @@ mod judgments;
 mod name;
 
 pub use gains::{Gains, Pool};
-pub use judgments::{Judgments, Nugget};
+pub use judgments::{Judgments, MAX_NUGGETS, Nugget};
 pub use name::{MAX_DEPTH, Metric, UnknownMetric};
 
 use gains::Place;

@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Most nuggets of a query.
+pub const MAX_NUGGETS: usize = 1000;
+
 /// The judgments of one query.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Judgments {
@@ -26,13 +29,13 @@ impl Judgments {
         self.grades.insert(document, grade)
     }
 
-    /// Adds a nugget; `false`: one of that id is there.
+    /// Adds a nugget; `false`: one of that id is there, or there are [`MAX_NUGGETS`].
     pub fn add_nugget(&mut self, nugget: Nugget) -> bool {
-        let new = self.nuggets.iter().all(|other| other.id != nugget.id);
-        if new {
+        let taken = self.nuggets.len() < MAX_NUGGETS && self.nuggets.iter().all(|other| other.id != nugget.id);
+        if taken {
             self.nuggets.push(nugget);
         }
-        new
+        taken
     }
 
     /// Nuggets of the answer, in the order of the file.
@@ -63,6 +66,11 @@ impl Judgments {
     /// Grade of a document as it was written; `None`: no line names it.
     pub fn grade(&self, document: &str) -> Option<i32> {
         self.grades.get(document).copied()
+    }
+
+    /// Whether a judgment or a nugget names the document.
+    pub fn names(&self, document: &str) -> bool {
+        self.grades.contains_key(document) || self.nuggets.iter().any(|nugget| nugget.documents.contains(document))
     }
 
     /// Whether somebody judged the document; a negative grade says that it was in the pool and nobody did.

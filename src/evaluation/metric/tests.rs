@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::evaluation::run::{Hit, ranked};
+use crate::evaluation::run::{Hit, Run};
 
 fn judged(grades: &[(&str, i32)]) -> Judgments {
     let mut judgments = Judgments::default();
@@ -15,8 +15,10 @@ fn judged(grades: &[(&str, i32)]) -> Judgments {
 
 fn value(name: &str, judgments: &Judgments, hits: &[(&str, f64)]) -> f64 {
     let hits = hits.iter().map(|(d, s)| Hit { document: (*d).to_owned(), score: *s }).collect();
-    let list = ranked(hits);
-    name.parse::<Metric>().unwrap().value(&Gains::of(judgments, list.iter().map(|h| h.document.as_str())))
+    let mut run = Run::default();
+    run.insert("q".to_owned(), hits);
+    let list = run.list("q").unwrap();
+    name.parse::<Metric>().unwrap().value(&Gains::of(judgments, list.iter().map(|h| h.document)))
 }
 
 type Golden<'a> = (Judgments, Vec<(&'a str, f64)>, Vec<(&'a str, f64)>);
@@ -66,7 +68,15 @@ fn golden() -> Vec<Golden<'static>> {
         (
             judged(&[("n", 2), ("o", -1), ("p", 1)]),
             vec![("o", 0.9), ("n", 0.800_000_000_1), ("p", 0.800_000_000_2)],
-            vec![("map", 0.5833), ("Rprec", 0.5), ("bpref", 1.0), ("mrr", 0.5), ("P@3", 0.6667), ("recall@3", 1.0), ("ndcg@3", 0.6199)],
+            vec![
+                ("map", 0.5833),
+                ("Rprec", 0.5),
+                ("bpref", 1.0),
+                ("mrr", 0.5),
+                ("P@3", 0.6667),
+                ("recall@3", 1.0),
+                ("ndcg@3", 0.6199),
+            ],
         ),
     ]
 }
@@ -112,19 +122,65 @@ fn equal_scores_rank_the_bytewise_greater_document_first() {
 #[test]
 fn names_are_read_and_written_alike_and_others_are_refused() {
     let known = [
-        "ndcg@10", "ndcg", "recall@1000", "success@1", "P@5", "map", "map@3", "mrr", "mrr@10", "Rprec", "bpref", "unj@10",
-        "Hole@10", "R_cap@100", "rbp(p=0.8)", "rbp(p=0.95,rel=2)", "rbp(p=0.005)", "recall(rel=2)@10", "recall(rel=1)@10",
-        "map(rel=3)", "mrr(rel=99)@5", "taskRecall@10", "taskSuccess@3",
+        "ndcg@10",
+        "ndcg",
+        "recall@1000",
+        "success@1",
+        "P@5",
+        "map",
+        "map@3",
+        "mrr",
+        "mrr@10",
+        "Rprec",
+        "bpref",
+        "unj@10",
+        "Hole@10",
+        "R_cap@100",
+        "rbp(p=0.8)",
+        "rbp(p=0.95,rel=2)",
+        "rbp(p=0.005)",
+        "recall(rel=2)@10",
+        "recall(rel=1)@10",
+        "map(rel=3)",
+        "mrr(rel=99)@5",
+        "taskRecall@10",
+        "taskSuccess@3",
     ];
     for name in known {
         assert_eq!(name.parse::<Metric>().unwrap().to_string(), name);
     }
     let long = "x".repeat(1000);
     let unknown = [
-        "P", "recall@0", "recall@1001", "recall@010", "p@5", "map@", "mrr@+1", "", "Rprec@5", "bpref@5", "unj", "rbp",
-        "rbp@0.8", "rbp(p=0.80)", "rbp(p=1)", "rbp(p=0)", "rbp(p=0.0)", "rbp(p=0.8)@5", "rbp(p=.8)", "rbp(p=0.1234)",
-        "ndcg(rel=2)@10", "unj(rel=2)@10", "recall(rel=0)@10", "recall(rel=100)@10", "recall(rel=2@10", "recall()@10",
-        "recall@10(rel=2)", "taskRecall(rel=2)@10", "P(p=0.8)@5", &long,
+        "P",
+        "recall@0",
+        "recall@1001",
+        "recall@010",
+        "p@5",
+        "map@",
+        "mrr@+1",
+        "",
+        "Rprec@5",
+        "bpref@5",
+        "unj",
+        "rbp",
+        "rbp@0.8",
+        "rbp(p=0.80)",
+        "rbp(p=1)",
+        "rbp(p=0)",
+        "rbp(p=0.0)",
+        "rbp(p=0.8)@5",
+        "rbp(p=.8)",
+        "rbp(p=0.1234)",
+        "ndcg(rel=2)@10",
+        "unj(rel=2)@10",
+        "recall(rel=0)@10",
+        "recall(rel=100)@10",
+        "recall(rel=2@10",
+        "recall()@10",
+        "recall@10(rel=2)",
+        "taskRecall(rel=2)@10",
+        "P(p=0.8)@5",
+        &long,
     ];
     for name in unknown {
         let error = name.parse::<Metric>().unwrap_err().to_string();
@@ -217,8 +273,7 @@ fn nuggets_count_by_weight_and_all_required_ones_must_be_found() {
     assert!(!judgments.add_nugget(nugget("n3", false, 1.0, &["y"])));
     assert!(metric("taskRecall@5").counts(&judgments));
     let hits = [("b", 3.0), ("a", 2.0), ("c", 1.0)];
-    let expected =
-        [("taskRecall@1", 0.25), ("taskRecall@3", 0.75), ("taskSuccess@2", 0.0), ("taskSuccess@3", 1.0)];
+    let expected = [("taskRecall@1", 0.25), ("taskRecall@3", 0.75), ("taskSuccess@2", 0.0), ("taskSuccess@3", 1.0)];
     for (name, number) in expected {
         assert_eq!(value(name, &judgments, &hits), number, "{name}");
     }
@@ -232,8 +287,25 @@ fn metric(name: &str) -> Metric {
 }
 
 const NAMES: [&str; 20] = [
-    "ndcg@5", "ndcg", "recall@5", "success@5", "P@5", "map", "map@5", "mrr", "mrr@5", "ndcg@1000", "Rprec", "bpref",
-    "R_cap@3", "rbp(p=0.8)", "recall(rel=2)@5", "map(rel=2)", "bpref(rel=2)", "rbp(p=0.95,rel=3)", "Rprec(rel=3)",
+    "ndcg@5",
+    "ndcg",
+    "recall@5",
+    "success@5",
+    "P@5",
+    "map",
+    "map@5",
+    "mrr",
+    "mrr@5",
+    "ndcg@1000",
+    "Rprec",
+    "bpref",
+    "R_cap@3",
+    "rbp(p=0.8)",
+    "recall(rel=2)@5",
+    "map(rel=2)",
+    "bpref(rel=2)",
+    "rbp(p=0.95,rel=3)",
+    "Rprec(rel=3)",
     "R_cap(rel=2)@2",
 ];
 /// Where a lower value is better.
