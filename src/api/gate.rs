@@ -90,6 +90,18 @@ pub struct RetrievalGate {
     /// How the difference is judged.
     #[serde(default)]
     pub statistics: Statistics,
+    /// Whether a result whose id is the id of its query is removed before anything is computed (default false), for
+    /// collections whose queries are documents too. One document more is then asked for.
+    #[serde(default)]
+    pub ignore_identical_ids: bool,
+    /// What counts for a judged query that an arm gave no answer to. zero (default): value 0. drop: the query is left out
+    /// of both arms; more than 1 % of such queries is verdict Error either way.
+    #[serde(default)]
+    pub missing: Missing,
+    /// Which trec_eval decides about equal scores: trec_eval_10 (default) compares them in double precision,
+    /// trec_eval_9 in single precision, as its versions up to 9.0.8 and pytrec_eval do.
+    #[serde(default)]
+    pub compat: Compat,
     /// Groups of queries that must not break while the whole looks well. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slices: Option<Slices>,
@@ -131,15 +143,19 @@ pub struct Slices {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Dataset {
-    /// Exactly one of configMap (keys `queries.jsonl` and `qrels.tsv`) and volume (a directory that holds
-    /// `queries.jsonl` and `qrels/<split>.tsv`).
+    /// Exactly one of configMap and volume. Which keys, or files of the volume's directory, are read says `format`. Beside
+    /// them, if there: `slices.tsv` (query id, name, value; tab-separated), added to the queries' metadata, and
+    /// `nuggets.jsonl` for taskRecall and taskSuccess. Every file may be packed, with `.gz` or `.zst` after its name.
     #[x_kube(validation = Rule::new("[has(self.configMap), has(self.volume)].exists_one(x, x)")
         .message("exactly one of from.configMap and from.volume must be set"))]
     pub from: DataFrom,
-    /// Layout of the files. Beir (default): queries.jsonl and tab-separated judgments with a header.
+    /// Layout of the files. Beir (default): `queries.jsonl` and, tab-separated with a header, the judgments `qrels.tsv`
+    /// (in a volume `qrels/<split>.tsv`). Trec: `queries.tsv`, lines `id⇥text`, and judgments `query 0 document grade` in
+    /// `qrels.txt` (in a volume `qrels/<split>.txt`). Jsonl: `dataset.jsonl` (in a volume `<split>.jsonl`), a JSON object
+    /// with `query_id`, `text`, `qrels` {document: grade} and `metadata` a line.
     #[serde(default)]
     pub format: DatasetFormat,
-    /// Which judgments file, default `test`.
+    /// Which file of a volume holds the judgments, default `test`.
     #[serde(default = "default_split")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9_-]+$"))]
     pub split: String,
@@ -150,6 +166,27 @@ pub struct Dataset {
 pub enum DatasetFormat {
     #[default]
     Beir,
+    Trec,
+    Jsonl,
+}
+
+/// What counts for a judged query that an arm did not answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Missing {
+    #[default]
+    Zero,
+    Drop,
+}
+
+/// Which trec_eval decides about equal scores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Compat {
+    #[default]
+    #[serde(rename = "trec_eval_10")]
+    TrecEval10,
+    #[serde(rename = "trec_eval_9")]
+    TrecEval9,
 }
 
 /// One metric and what must hold of it.
@@ -160,14 +197,20 @@ pub enum DatasetFormat {
         .message("a metric needs at least one of margin, relativeMargin, floor and max"),
     validation = Rule::new("!(has(self.margin) && has(self.relativeMargin))")
         .message("a metric has either margin or relativeMargin, not both"),
+    validation = Rule::new("!self.name.matches('^(unj|Hole)@') || !(has(self.margin) || has(self.relativeMargin) || has(self.floor))")
+        .message("of unj and Hole a lower value is better: they take max only"),
     validation = Rule::new("!self.confident || has(self.floor)")
         .message("confident needs a floor, whose lower bound it asks for")
 )]
 pub struct Metric {
-    /// `ndcg@k`, `recall@k`, `success@k`, `P@k`, `map`, `map@k`, `mrr` or `mrr@k`, with k from 1 to 1000.
+    /// `ndcg`, `map` or `mrr`, alone or with `@k`; `recall@k`, `success@k`, `P@k`, `R_cap@k`; `Rprec`, `bpref`,
+    /// `rbp(p=0.8)`; with nuggets `taskRecall@k`, `taskSuccess@k`; with max alone `unj@k`, `Hole@k`; k from 1 to 1000.
+    /// Where relevance counts, `(rel=2)` lets grades from 2 on count only: `recall(rel=2)@10`, `rbp(p=0.8,rel=2)`.
     #[schemars(
         length(min = 1, max = 32),
-        regex(pattern = r"^((ndcg|recall|success|P)@[1-9][0-9]{0,3}|(map|mrr)(@[1-9][0-9]{0,3})?)$")
+        regex(
+            pattern = r"^((recall|success|P|R_cap)(\(rel=[1-9][0-9]?\))?@[1-9][0-9]{0,3}|(map|mrr)(\(rel=[1-9][0-9]?\))?(@[1-9][0-9]{0,3})?|ndcg(@[1-9][0-9]{0,3})?|(Rprec|bpref)(\(rel=[1-9][0-9]?\))?|rbp\(p=0\.[0-9]{0,2}[1-9](,rel=[1-9][0-9]?)?\)|(taskRecall|taskSuccess|unj|Hole)@[1-9][0-9]{0,3})$"
+        )
     )]
     pub name: String,
     /// Largest drop against the baseline that is still acceptable, above 0, at most 1 (absolute). A margin of

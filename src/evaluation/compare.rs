@@ -1,7 +1,8 @@
 //! The numbers of one or two arms on one query set: a row a metric, and rows of its slices.
 //!
-//! Invariants: a judged query that an arm did not answer counts 0; queries without a relevant document count
-//! in the means and not in the paired test (their difference is 0 by construction); a row is rounded to six
+//! Invariants: a judged query that an arm did not answer counts 0; queries on which a metric cannot differ, such as
+//! those without a relevant document, count in the means and not in the paired test (their difference is 0 by
+//! construction); a query without nuggets is in no row of a metric of nuggets; a row is rounded to six
 //! decimals, so that the receipt, the command line and the operator judge the same numbers.
 
 use std::cmp::Ordering;
@@ -73,7 +74,7 @@ pub fn compare(
     let arms = Arms {
         candidate: values(dataset, &metrics, candidate),
         baseline: baseline.map(|run| values(dataset, &metrics, run)),
-        testable: dataset.judged().map(|(_, judgments)| judgments.relevant() > 0).collect(),
+        roles: metrics.iter().map(|metric| roles(dataset, *metric)).collect(),
         clusters: criteria.statistics.cluster_by.as_deref().map(|key| clusters(dataset, key)),
         statistics: criteria.statistics,
         inputs,
@@ -93,16 +94,40 @@ pub fn compare(
         unjudged_documents: baseline.and_then(|baseline| arms.unjudged(dataset, &metrics, candidate, baseline)),
         missing: (missing(candidate), baseline.map_or(0, missing)),
         unjudged: unjudged(dataset, candidate, baseline),
-        without_relevant: arms.testable.iter().filter(|t| !**t).count(),
+        without_relevant: dataset.judged().filter(|(_, judgments)| judgments.relevant() == 0).count(),
         candidate: arms.candidate,
         baseline: arms.baseline,
     }
 }
 
+/// What a query is to a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// It has nothing that the metric counts.
+    None,
+    /// It counts in the mean; every list has the same value.
+    Mean,
+    /// It counts in the mean and in the paired test.
+    Test,
+}
+
+fn roles(dataset: &Dataset, metric: Metric) -> Vec<Role> {
+    let of_query = |(_, judgments)| match (metric.counts(judgments), metric.can_differ(judgments)) {
+        (false, _) => Role::None,
+        (true, false) => Role::Mean,
+        (true, true) => Role::Test,
+    };
+    dataset.judged().map(of_query).collect()
+}
+
 fn values(dataset: &Dataset, metrics: &[Metric], run: &Run) -> Values {
+    let pool = metrics.iter().any(|metric| metric.needs_pool()).then(|| dataset.pool());
     let of_query = |(query, judgments)| {
-        let list = run.list(query).unwrap_or_default();
-        let gains = Gains::of(judgments, list.iter().map(|hit| hit.document.as_str()));
+        let documents = run.list(query).unwrap_or_default().iter().map(|hit| hit.document);
+        let gains = match &pool {
+            Some(pool) => Gains::in_pool(judgments, documents, pool),
+            None => Gains::of(judgments, documents),
+        };
         metrics.iter().map(|metric| metric.value(&gains)).collect()
     };
     dataset.judged().map(of_query).collect()
@@ -111,7 +136,7 @@ fn values(dataset: &Dataset, metrics: &[Metric], run: &Run) -> Values {
 fn unjudged(dataset: &Dataset, candidate: &Run, baseline: Option<&Run>) -> usize {
     let judged: BTreeSet<&str> = dataset.judged().map(|(query, _)| query).collect();
     let named = dataset.unjudged().chain(candidate.queries()).chain(baseline.into_iter().flat_map(Run::queries));
-    named.filter(|query| !judged.contains(query)).collect::<BTreeSet<_>>().len()
+    named.filter(|query| !judged.contains(query) && !dataset.left_out().contains(*query)).collect::<BTreeSet<_>>().len()
 }
 
 /// A part of the queries.
@@ -125,8 +150,8 @@ struct Part<'a> {
 struct Arms<'a> {
     candidate: Values,
     baseline: Option<Values>,
-    /// Queries with a relevant document.
-    testable: Vec<bool>,
+    /// For each metric what each query is to it.
+    roles: Vec<Vec<Role>>,
     /// Cluster of each query.
     clusters: Option<Vec<usize>>,
     statistics: &'a Statistics,
@@ -136,6 +161,7 @@ struct Arms<'a> {
 impl Arms<'_> {
     /// Numbers of one metric over some queries. `slice`: what they are, where they are not all.
     fn row(&self, metric: usize, rule: &Rule, queries: &[usize], slice: Option<Part<'_>>) -> Row {
+        let queries = &self.counted(metric, queries);
         let candidate = column(&self.candidate, metric, queries);
         let label = match &slice {
             None => rule.metric().to_string(),
@@ -151,7 +177,7 @@ impl Arms<'_> {
         let Some(baseline) = self.baseline.as_ref().map(|values| column(values, metric, queries)) else { return row };
         let baseline_mean = rounded(mean(&baseline));
         let compared = Row { n: 0, clusters: None, baseline: Some(baseline_mean), ..row };
-        let Some(sample) = self.differences(&candidate, &baseline, queries) else { return compared };
+        let Some(sample) = self.differences(metric, &candidate, &baseline, queries) else { return compared };
         let margin = match slice {
             None => rule.margin().and_then(|margin| margin.against(Some(baseline_mean))),
             Some(part) => part.margin,
@@ -179,10 +205,19 @@ impl Arms<'_> {
         }
     }
 
-    /// The differences of the queries with a relevant document.
-    fn differences(&self, candidate: &[f64], baseline: &[f64], queries: &[usize]) -> Option<Sample> {
+    fn role(&self, metric: usize, query: usize) -> Role {
+        self.roles.get(metric).and_then(|roles| roles.get(query)).copied().unwrap_or(Role::None)
+    }
+
+    /// Those of the queries that have what the metric counts.
+    fn counted(&self, metric: usize, queries: &[usize]) -> Vec<usize> {
+        queries.iter().copied().filter(|query| self.role(metric, *query) != Role::None).collect()
+    }
+
+    /// The differences of the queries on which lists can differ.
+    fn differences(&self, metric: usize, candidate: &[f64], baseline: &[f64], queries: &[usize]) -> Option<Sample> {
         let pairs = candidate.iter().zip(baseline).zip(queries);
-        let testable = pairs.filter(|(_, query)| self.testable.get(**query).copied().unwrap_or(false));
+        let testable = pairs.filter(|(_, query)| self.role(metric, **query) == Role::Test);
         let (differences, queries): (Vec<f64>, Vec<usize>) = testable.map(|((c, b), query)| (c - b, *query)).unzip();
         self.sample(&differences, &queries)
     }
@@ -232,18 +267,19 @@ impl Arms<'_> {
 
     fn slice_differences(&self, metric: usize, queries: &[usize]) -> Option<Sample> {
         let baseline = column(self.baseline.as_ref()?, metric, queries);
-        self.differences(&column(&self.candidate, metric, queries), &baseline, queries)
+        self.differences(metric, &column(&self.candidate, metric, queries), &baseline, queries)
     }
 
     /// The slice of the lowest mean on the first metric, of those that are large enough.
     fn worst(&self, rules: &SliceRules, groups: &[Slice]) -> Option<Worst> {
-        let large = groups.iter().enumerate().filter(|(_, group)| group.queries.len() as u64 >= rules.min_queries());
-        let of_group = |(slice, group): (usize, &Slice)| Worst {
+        let counted = groups.iter().enumerate().map(|(slice, group)| (slice, group, self.counted(0, &group.queries)));
+        let large = counted.filter(|(_, _, queries)| queries.len() as u64 >= rules.min_queries());
+        let of_group = |(slice, group, queries): (usize, &Slice, Vec<usize>)| Worst {
             slice,
             name: group.name.clone(),
-            n: group.queries.len() as u64,
-            candidate: rounded(mean(&column(&self.candidate, 0, &group.queries))),
-            baseline: self.baseline.as_ref().map(|values| rounded(mean(&column(values, 0, &group.queries)))),
+            n: queries.len() as u64,
+            candidate: rounded(mean(&column(&self.candidate, 0, &queries))),
+            baseline: self.baseline.as_ref().map(|values| rounded(mean(&column(values, 0, &queries)))),
         };
         large.map(of_group).min_by(|a, b| a.candidate.total_cmp(&b.candidate))
     }
@@ -252,7 +288,7 @@ impl Arms<'_> {
         let metric = metrics.first().copied().filter(|_| pooled(dataset))?;
         let queries: Vec<usize> = (0..dataset.judged_count()).collect();
         let (of_candidate, of_baseline) = (condensed(dataset, metric, candidate), condensed(dataset, metric, baseline));
-        let sample = self.differences(&of_candidate, &of_baseline, &queries)?;
+        let sample = self.differences(0, &of_candidate, &of_baseline, &queries)?;
         Some(Unjudged {
             candidate: rounded(unjudged_share(dataset, candidate)),
             baseline: rounded(unjudged_share(dataset, baseline)),
@@ -356,7 +392,7 @@ mod tests {
             .iter()
             .map(|q| format!("{{\"_id\":\"{q}\",\"text\":\"t\"}}\n"))
             .collect();
-        std::fs::write(&files.queries, queries).unwrap();
+        std::fs::write(files.queries.as_ref().unwrap(), queries).unwrap();
         let qrels = "query-id\tcorpus-id\tscore\nq1\td1\t3\nq1\td2\t2\nq1\td3\t1\nq1\td4\t0\nq2\ta\t1\nq2\tb\t1\nq2\tc\t0\n\
             q3\tx\t0\nq3\ty\t0\nq4\tm\t1\nq5\tn\t2\nq5\to\t-1\nq5\tp\t1\n";
         std::fs::write(&files.qrels, qrels).unwrap();

@@ -7,7 +7,7 @@
 
 use super::dataset::Dataset;
 use super::metric::{Gains, Judgments, Metric};
-use super::run::{Hit, Run};
+use super::run::Run;
 
 /// How many documents of a list are looked at.
 pub const DEPTH: usize = 10;
@@ -22,7 +22,7 @@ pub fn pooled(dataset: &Dataset) -> bool {
 pub fn unjudged_share(dataset: &Dataset, run: &Run) -> f64 {
     let of_query = |(query, judgments): (&str, &Judgments)| {
         let list = run.list(query).unwrap_or_default();
-        list.iter().take(DEPTH).filter(|hit| !judgments.knows(&hit.document)).count()
+        list.iter().take(DEPTH).filter(|hit| !judgments.knows(hit.document)).count()
     };
     let unjudged: usize = dataset.judged().map(of_query).sum();
     let places = dataset.judged_count().saturating_mul(DEPTH);
@@ -32,8 +32,8 @@ pub fn unjudged_share(dataset: &Dataset, run: &Run) -> f64 {
 /// Value of each judged query on its condensed list.
 pub fn condensed(dataset: &Dataset, metric: Metric, run: &Run) -> Vec<f64> {
     let of_query = |(query, judgments): (&str, &Judgments)| {
-        let list: &[Hit] = run.list(query).unwrap_or_default();
-        let judged = list.iter().map(|hit| hit.document.as_str()).filter(|document| judgments.knows(document));
+        let list = run.list(query).unwrap_or_default();
+        let judged = list.iter().map(|hit| hit.document).filter(|document| judgments.knows(document));
         metric.value(&Gains::of(judgments, judged))
     };
     dataset.judged().map(of_query).collect()
@@ -43,11 +43,16 @@ pub fn condensed(dataset: &Dataset, metric: Metric, run: &Run) -> Vec<f64> {
 mod tests {
     use super::*;
     use crate::evaluation::dataset::Files;
+    use crate::evaluation::run::Hit;
 
     fn dataset(qrels: &str) -> Dataset {
         let dir = tempfile::tempdir().unwrap();
         let files = Files::config_map(dir.path());
-        std::fs::write(&files.queries, "{\"_id\":\"q1\",\"text\":\"t\"}\n{\"_id\":\"q2\",\"text\":\"t\"}\n").unwrap();
+        std::fs::write(
+            files.queries.as_ref().unwrap(),
+            "{\"_id\":\"q1\",\"text\":\"t\"}\n{\"_id\":\"q2\",\"text\":\"t\"}\n",
+        )
+        .unwrap();
         std::fs::write(&files.qrels, format!("query-id\tcorpus-id\tscore\n{qrels}")).unwrap();
         Dataset::read(&files).unwrap()
     }

@@ -24,7 +24,7 @@ pub(crate) fn dataset() -> Dataset {
         ));
         (0..20).for_each(|r| qrels.push_str(&format!("q{i:03}\tr{r:02}\t1\n")));
     }
-    std::fs::write(&files.queries, queries).unwrap();
+    std::fs::write(files.queries.as_ref().unwrap(), queries).unwrap();
     std::fs::write(&files.qrels, qrels).unwrap();
     Dataset::read(&files).unwrap()
 }

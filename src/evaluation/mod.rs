@@ -18,6 +18,7 @@ pub mod dataset;
 #[cfg(test)]
 pub(crate) mod domains;
 pub mod holm;
+pub mod likeness;
 pub mod lines;
 pub mod metric;
 pub mod paired;

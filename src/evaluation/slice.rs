@@ -89,7 +89,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let files = Files::config_map(dir.path());
         let line = |(i, m): (usize, &&str)| format!("{{\"_id\":\"q{i}\",\"text\":\"t\",\"metadata\":{m}}}\n");
-        std::fs::write(&files.queries, metadata.iter().enumerate().map(line).collect::<String>()).unwrap();
+        std::fs::write(files.queries.as_ref().unwrap(), metadata.iter().enumerate().map(line).collect::<String>())
+            .unwrap();
         let qrels: String = (0..metadata.len()).map(|i| format!("q{i}\td\t1\n")).collect();
         std::fs::write(&files.qrels, format!("query-id\tcorpus-id\tscore\n{qrels}")).unwrap();
         Dataset::read(&files).unwrap()

@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::api::gate::{Dataset, Method, Metric, Slices, Statistics};
+use crate::api::gate::{Compat, Dataset, Method, Metric, Missing, RetrievalGate, Slices, Statistics};
 use crate::api::index::{Chunking, DataQuality, Search, Source};
 use crate::api::model::{Distance, EmbeddingModelSpec, Prefixes};
 use crate::api::release::Retrieval;
@@ -197,10 +197,27 @@ pub struct EvaluateTask {
     pub metrics: Vec<Metric>,
     pub statistics: Statistics,
     pub slices: Option<Slices>,
+    pub counting: Counting,
     /// Digest of the gate's spec; enters `inputs`.
     pub spec_digest: String,
     pub candidate: Arm,
     pub baseline: Option<Arm>,
+}
+
+/// How answers are read before metrics see them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Counting {
+    pub ignore_identical_ids: bool,
+    pub missing: Missing,
+    pub compat: Compat,
+}
+
+impl Counting {
+    /// Of a gate.
+    pub fn of(gate: &RetrievalGate) -> Self {
+        Self { ignore_identical_ids: gate.ignore_identical_ids, missing: gate.missing, compat: gate.compat }
+    }
 }
 
 /// One arm: the evaluation port of a revision's own Service.
@@ -368,4 +385,4 @@ pub fn run_inputs(task: &EvaluateTask) -> String {
 }
 
 /// Changes when the same inputs could give other numbers.
-pub const EVALUATOR_VERSION: &str = "2";
+pub const EVALUATOR_VERSION: &str = "3";

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::api::EvalGate;
-use crate::api::gate::{Baseline, Dataset, Objective, OnlineGate, RetrievalGate, Signal};
+use crate::api::gate::{Baseline, Dataset, DatasetFormat, Objective, OnlineGate, RetrievalGate, Signal};
 use crate::controller::schedule::Schedule;
 use crate::controller::spec::{Invalid, data_from, duration};
 use crate::worker::job::Judging;
 use crate::worker::signals::BUCKETS_MS;
 
-/// Files that a ConfigMap with a data set must hold.
-const FILES: [&str; 2] = ["queries.jsonl", "qrels.tsv"];
+/// What may follow their names: nothing, or that of a packed file.
+const ENDINGS: [&str; 3] = ["", ".gz", ".zst"];
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What a gate measures.
@@ -75,8 +75,11 @@ fn retrieval(gate: &RetrievalGate, timeout: Duration) -> Result<Retrieval<'_>, I
     let from = &gate.dataset.from;
     data_from(&format!("{field}.dataset.from"), from)?;
     let keys = from.config_map.as_ref().map(|map| map.keys.as_slice()).unwrap_or_default();
-    if let Some(missing) = FILES.into_iter().find(|file| !keys.is_empty() && !keys.iter().any(|key| key == file)) {
-        let problem = format!("leaves `{missing}` out; list `queries.jsonl` and `qrels.tsv`, or leave the field out");
+    let files = files(gate.dataset.format);
+    let listed = |file: &str| keys.iter().any(|key| key.strip_prefix(file).is_some_and(|end| ENDINGS.contains(&end)));
+    if let Some(missing) = files.iter().find(|file| !keys.is_empty() && !listed(file)) {
+        let all = files.iter().map(|file| format!("`{file}`")).collect::<Vec<_>>().join(" and ");
+        let problem = format!("leaves `{missing}` out; list {all}, or leave the field out");
         return Err(Invalid::new(format!("{field}.dataset.from.configMap.keys"), problem));
     }
     let split = &gate.dataset.split;
@@ -98,6 +101,15 @@ fn retrieval(gate: &RetrievalGate, timeout: Duration) -> Result<Retrieval<'_>, I
         compared: gate.baseline == Baseline::Stable,
         timeout,
     })
+}
+
+/// Files that a ConfigMap with a data set must hold.
+fn files(format: DatasetFormat) -> &'static [&'static str] {
+    match format {
+        DatasetFormat::Beir => &["queries.jsonl", "qrels.tsv"],
+        DatasetFormat::Trec => &["queries.tsv", "qrels.txt"],
+        DatasetFormat::Jsonl => &["dataset.jsonl"],
+    }
 }
 
 fn online(gate: &OnlineGate) -> Result<Online<'_>, Invalid> {

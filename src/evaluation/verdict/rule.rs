@@ -132,6 +132,8 @@ pub enum RuleError {
     Share { metric: Metric, field: &'static str, found: f64 },
     #[error("{0}: at least one of margin, floor and max must be set")]
     Nothing(Metric),
+    #[error("{0}: a lower value is better, so that it takes max only; remove margin and floor, and set max")]
+    LowerIsBetter(Metric),
     #[error("{0}: confident needs a floor, whose lower bound it asks for")]
     Confident(Metric),
     #[error("alpha must lie between 0.001 and 0.2; got {0}")]
@@ -157,6 +159,9 @@ impl Rule {
             if let Some(found) = value.filter(|x| !(0.0..=1.0).contains(x)) {
                 return Err(RuleError::Share { metric, field, found });
             }
+        }
+        if !metric.higher_is_better() && (wanted.margin.is_some() || wanted.floor.is_some()) {
+            return Err(RuleError::LowerIsBetter(metric));
         }
         if wanted.confident && wanted.floor.is_none() {
             return Err(RuleError::Confident(metric));

@@ -292,7 +292,12 @@ fn rules_are_checked_and_said_in_words() {
     );
     let refused = |name: &str, wanted: Wanted| Rule::new(name, wanted).unwrap_err().to_string();
     let drop = |margin| Wanted { margin: Some(margin), ..Wanted::default() };
-    assert!(refused("ndcg", drop(Margin::Absolute(0.1))).contains("`ndcg` is no metric"));
+    assert!(refused("recall", drop(Margin::Absolute(0.1))).contains("`recall` is no metric"));
+    for name in ["unj@10", "Hole@10"] {
+        assert!(refused(name, drop(Margin::Absolute(0.1))).contains("takes max only"));
+        assert!(refused(name, Wanted { floor: Some(0.1), ..Wanted::default() }).contains("takes max only"));
+        assert!(Rule::new(name, Wanted { max: Some(0.2), ..Wanted::default() }).is_ok());
+    }
     let text = refused("map", drop(Margin::Absolute(0.0)));
     assert!(text.contains("margin must be at least 0.000001 and at most 1; got 0"), "{text}");
     assert!(refused("map", drop(Margin::Absolute(f64::NAN))).contains("got NaN"));

@@ -4,7 +4,7 @@
 //! API and compute the same numbers.
 //!
 //! Layout: [`plan`] what to do; [`arm`] asking, [`http`] over the network, [`directory`] in this process;
-//! [`measure`] one run; [`pod`] in a Job; [`show`] results for people and programs; [`stopped`] runs that could
+//! [`measure`] one run, [`facts`] what it tells beside its metrics; [`pod`] in a Job; [`show`] results for people and programs; [`stopped`] runs that could
 //! not measure.
 //!
 //! Invariants: in a Job no verdict leaves this program, exit 0 means measured; on the command line the exit
@@ -12,6 +12,7 @@
 
 mod arm;
 mod directory;
+mod facts;
 mod http;
 mod measure;
 mod plan;
@@ -27,17 +28,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use self::directory::Model;
-use self::measure::{Measured, answers, inputs, measured};
-use self::plan::{Arm, Gate, metric_flag};
+use self::measure::{Measured, answers, inputs, leave_out, measured};
+use self::plan::{Arm, Gate, compat_flag, metric_flag, missing_flag};
 use self::progress::Progress;
 use self::stopped::Stopped;
 use super::exit::{Failure, finish, job_input, report};
 use super::serve::mode_flag;
-use crate::api::gate::{Baseline, Metric, Statistics};
+use crate::api::gate::{Baseline, Compat, Metric, Missing, Statistics};
 use crate::api::release::Mode;
-use crate::evaluation::dataset::{Dataset, Files};
+use crate::evaluation::dataset::{Dataset, Files, Form};
 use crate::evaluation::run::Run;
 use crate::evaluation::verdict::{GateJudged, Verdict, judge};
+use crate::worker::job::Counting;
 
 const EXIT_FAIL: u8 = 1;
 const EXIT_UNDECIDED: u8 = 4;
@@ -49,12 +51,21 @@ pub struct Args {
     /// Read the data set in full, report its digest and counts, measure nothing.
     #[arg(long, conflicts_with_all = ["candidate", "baseline", "models", "write_run", "per_query"])]
     check: bool,
-    /// Queries, one JSON object a line: {"_id": "q1", "text": "…"}.
+    /// Queries, one JSON object a line: {"_id": "q1", "text": "…"}, or query id and text separated by a tab. Not needed
+    /// where every arm is a run file. Each file may be packed (gzip, Zstandard).
     #[arg(long, value_name = "FILE")]
     queries: Option<PathBuf>,
-    /// Judgments, tab-separated, with the header query-id, corpus-id, score.
+    /// Judgments: tab-separated with the header query-id, corpus-id, score (BEIR); lines `query 0 document grade` (TREC);
+    /// or a JSON object a query with query_id, text, qrels and metadata. The first line decides.
     #[arg(long, value_name = "FILE")]
     qrels: Option<PathBuf>,
+    /// Metadata of the queries, for slices and clusters: query id, name, value; tab-separated.
+    #[arg(long, value_name = "FILE")]
+    slices: Option<PathBuf>,
+    /// Pieces of the answers, for taskRecall@k and taskSuccess@k, one JSON object a line: {"query_id": "q1",
+    /// "nugget_id": "n1", "required": true, "weight": 1, "doc_ids": ["d1"]}.
+    #[arg(long, value_name = "FILE")]
+    nuggets: Option<PathBuf>,
     /// What is judged: the URL of the evaluation port of a `rag serve`, an index directory that `rag index` wrote,
     /// or a TREC run file.
     #[arg(long, value_name = "URL|DIR|RUN")]
@@ -81,6 +92,16 @@ pub struct Args {
     /// to 8 times.
     #[arg(long = "metric", value_name = "NAME:KEY=VALUE,…", value_parser = metric_flag)]
     metrics: Vec<Metric>,
+    /// What counts for a judged query that an arm gave no answer to: zero, the value 0 (default), or drop, which leaves it
+    /// out of both arms.
+    #[arg(long, value_name = "WHAT", value_parser = missing_flag, conflicts_with = "gate")]
+    missing: Option<Missing>,
+    /// Which trec_eval decides about equal scores: trec_eval_10 (default) in double precision, trec_eval_9 in single.
+    #[arg(long, value_name = "VERSION", value_parser = compat_flag, conflicts_with = "gate")]
+    compat: Option<Compat>,
+    /// Remove results whose id is the id of their query, for collections whose queries are documents too.
+    #[arg(long, conflicts_with = "gate")]
+    ignore_identical_ids: bool,
     /// How the result is printed.
     #[arg(long, value_enum, default_value = "table")]
     output: Output,
@@ -141,14 +162,28 @@ struct MeasureOrder {
 
 impl Order {
     fn of(args: &Args) -> Result<Self, String> {
-        let (Some(queries), Some(qrels)) = (args.queries.clone(), args.qrels.clone()) else {
-            return Err("both --queries FILE and --qrels FILE are needed".to_owned());
+        let Some(qrels) = args.qrels.clone() else {
+            return Err("--qrels FILE is needed, and --queries FILE with it where an arm must be asked".to_owned());
         };
-        let files = Files { queries, qrels };
+        let files = Files {
+            form: Form::ByContent,
+            queries: args.queries.clone(),
+            qrels,
+            slices: args.slices.clone(),
+            nuggets: args.nuggets.clone(),
+        };
+        let counting = Counting {
+            ignore_identical_ids: args.ignore_identical_ids,
+            missing: args.missing.unwrap_or_default(),
+            compat: args.compat.unwrap_or_default(),
+        };
         let gate = match &args.gate {
             Some(file) => Some(Gate::read(file)?),
             None if args.metrics.is_empty() => None,
-            None => Some(Gate::new(args.metrics.clone(), Statistics::default(), None, None, Baseline::Stable)?),
+            None => {
+                let gate = Gate::new(args.metrics.clone(), Statistics::default(), None, None, Baseline::Stable)?;
+                Some(gate.counting(counting))
+            }
         };
         if args.check {
             return Ok(Self::Check { files, gate });
@@ -215,19 +250,23 @@ struct Outcome {
 
 async fn measure(order: &MeasureOrder) -> Result<Outcome, Stopped> {
     let gate = &order.gate;
-    let dataset = Dataset::read(&order.files)?;
+    let mut dataset = Dataset::read(&order.files)?;
     if let Some(advice) = order.baseline.as_ref().and_then(|_| said_in_advance(&dataset, gate)) {
         eprintln!("note: {advice}");
     }
     let mut progress = Progress::new();
-    let depth = gate.depth(&dataset, order.baseline.is_some());
-    let candidate = answers("candidate", &order.candidate, None, &dataset, depth, &mut progress).await?;
+    let asking = gate.asking(&dataset, order.baseline.is_some())?;
+    let candidate = answers("candidate", &order.candidate, None, &dataset, asking, &mut progress).await?;
     let baseline = match &order.baseline {
-        Some(arm) => Some(answers("baseline", arm, None, &dataset, depth, &mut progress).await?),
+        Some(arm) => Some(answers("baseline", arm, None, &dataset, asking, &mut progress).await?),
         None => None,
     };
     let seen = inputs(&dataset, gate, &candidate.identity, baseline.as_ref().map(|b| &b.identity));
-    let measured = measured(&dataset, gate, seen, &candidate, baseline.as_ref());
+    leave_out(&mut dataset, gate.counting, &candidate, baseline.as_ref());
+    let measured = measured(&dataset, gate, seen, &candidate, baseline.as_ref())?;
+    if !dataset.left_out().is_empty() {
+        eprintln!("note: {} judged queries lack an answer of an arm and are left out", dataset.left_out().len());
+    }
     for (name, missing) in [("candidate", measured.comparison.missing.0), ("baseline", measured.comparison.missing.1)] {
         if missing > 0 {
             eprintln!("note: {missing} judged queries have no answer of the {name}; they count 0");

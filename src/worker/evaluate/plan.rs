@@ -6,11 +6,12 @@ use reqwest::Url;
 use serde::Deserialize as _;
 
 use super::directory::{Directory, Model};
-use crate::api::gate::{Baseline, EvalGate, Metric, Slices, Statistics};
+use super::stopped::{Cause, Stopped};
+use crate::api::gate::{Baseline, Compat, EvalGate, Metric, Missing, Slices, Statistics};
 use crate::api::release::Mode;
 use crate::evaluation::condensed;
 use crate::evaluation::dataset::Dataset;
-use crate::worker::job::{self, Judging};
+use crate::worker::job::{self, Counting, Judging};
 
 /// What must hold, and how it is judged.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,8 +21,18 @@ pub struct Gate {
     pub slices: Option<Slices>,
     /// The same, checked.
     pub judging: Judging,
+    /// How answers are read.
+    pub counting: Counting,
     /// Whether the gate wants a comparison.
     pub baseline: Baseline,
+}
+
+/// What an arm is asked for, and how its answers are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asking {
+    /// Documents.
+    pub depth: usize,
+    pub counting: Counting,
 }
 
 impl Gate {
@@ -35,7 +46,12 @@ impl Gate {
     ) -> Result<Self, String> {
         let judging = Judging::of(&metrics, &statistics, slices.as_ref(), max_cumulative_drop)
             .map_err(|(field, problem)| format!("{field}: {problem}"))?;
-        Ok(Self { metrics, statistics, slices, judging, baseline })
+        Ok(Self { metrics, statistics, slices, judging, counting: Counting::default(), baseline })
+    }
+
+    /// The same gate with another reading of answers.
+    pub fn counting(self, counting: Counting) -> Self {
+        Self { counting, ..self }
     }
 
     /// Reads the EvalGate of a YAML file; of several documents the one that can be measured offline.
@@ -53,8 +69,22 @@ impl Gate {
                 "holds several retrieval gates; write the one that is meant into a file of its own".to_owned(),
             ));
         }
+        let counting = Counting::of(&retrieval);
         let (slices, most) = (retrieval.slices, retrieval.max_cumulative_drop);
-        Self::new(retrieval.metrics, retrieval.statistics, slices, most, retrieval.baseline).map_err(wrong)
+        let gate = Self::new(retrieval.metrics, retrieval.statistics, slices, most, retrieval.baseline);
+        gate.map(|gate| gate.counting(counting)).map_err(wrong)
+    }
+
+    /// What the arms are asked for, if the data set has what the metrics read.
+    pub fn asking(&self, dataset: &Dataset, compared: bool) -> Result<Asking, Stopped> {
+        let mut of_nuggets =
+            self.judging.rules.iter().map(|rule| rule.metric()).filter(|metric| metric.needs_nuggets());
+        if let Some(metric) = of_nuggets.find(|_| dataset.with_nuggets() == 0) {
+            let text =
+                format!("{metric} counts nuggets, and the data set has none; add nuggets.jsonl (--nuggets FILE)");
+            return Err(Stopped::new(Cause::DatasetInvalid, text));
+        }
+        Ok(Asking { depth: self.depth(dataset, compared), counting: self.counting })
     }
 
     /// Documents that the deepest metric needs; where unjudged ones can explain a drop, as many as are searched for
@@ -62,6 +92,24 @@ impl Gate {
     pub fn depth(&self, dataset: &Dataset, compared: bool) -> usize {
         let unjudged = (compared && condensed::pooled(dataset)).then_some(condensed::DEPTH);
         self.judging.rules.iter().map(|rule| rule.metric().depth()).chain(unjudged).max().unwrap_or(1)
+    }
+}
+
+/// `zero` or `drop`.
+pub fn missing_flag(text: &str) -> Result<Missing, String> {
+    match text {
+        "zero" => Ok(Missing::Zero),
+        "drop" => Ok(Missing::Drop),
+        _ => Err("write zero or drop".to_owned()),
+    }
+}
+
+/// `trec_eval_10` or `trec_eval_9`.
+pub fn compat_flag(text: &str) -> Result<Compat, String> {
+    match text {
+        "trec_eval_10" => Ok(Compat::TrecEval10),
+        "trec_eval_9" => Ok(Compat::TrecEval9),
+        _ => Err("write trec_eval_10 or trec_eval_9".to_owned()),
     }
 }
 
@@ -167,7 +215,7 @@ mod tests {
     fn pool(qrels: &str) -> Dataset {
         let dir = tempfile::tempdir().unwrap();
         let files = Files::config_map(dir.path());
-        std::fs::write(&files.queries, "{\"_id\":\"q\",\"text\":\"t\"}\n").unwrap();
+        std::fs::write(files.queries.as_ref().unwrap(), "{\"_id\":\"q\",\"text\":\"t\"}\n").unwrap();
         std::fs::write(&files.qrels, format!("query-id\tcorpus-id\tscore\n{qrels}")).unwrap();
         Dataset::read(&files).unwrap()
     }

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::path::{Component, Path, PathBuf};
 
-use super::measure::{Answered, Identity, answers, measured};
+use super::measure::{Answered, Identity, answers, leave_out, measured};
 use super::plan::{Arm, Gate};
 use super::progress::Progress;
 use super::stopped::{Cause, Stopped};
@@ -57,25 +57,27 @@ async fn evaluate(task: &EvaluateTask, mount: &Path) -> Result<Body, Failure> {
     let invalid = |text: String| Failure::invalid("InvalidSpec", text);
     let baseline = if task.baseline.is_some() { Baseline::Stable } else { Baseline::None };
     let gate = Gate::new(task.metrics.clone(), task.statistics.clone(), task.slices.clone(), None, baseline)
-        .map_err(invalid)?;
+        .map_err(invalid)?
+        .counting(task.counting);
     let candidate = planned(&task.candidate).map_err(invalid)?;
     let baseline = task.baseline.as_ref().map(planned).transpose().map_err(invalid)?;
-    let dataset = Dataset::read(&files(&task.dataset, mount)?).map_err(Stopped::from)?;
+    let mut dataset = Dataset::read(&files(&task.dataset, mount)?).map_err(Stopped::from)?;
     if dataset.digest() != task.dataset_digest {
         let text = format!("The data set has digest {} where {} was planned.", dataset.digest(), task.dataset_digest);
         return Err(Stopped::new(Cause::InputsChanged, text).into());
     }
     let mut progress = Progress::new();
-    let depth = gate.depth(&dataset, baseline.is_some());
+    let asking = gate.asking(&dataset, baseline.is_some())?;
     let mut measure = async |name, (arm, identity): &(Arm, Identity)| -> Result<Answered, Stopped> {
-        answers(name, arm, Some(identity), &dataset, depth, &mut progress).await
+        answers(name, arm, Some(identity), &dataset, asking, &mut progress).await
     };
     let from_candidate = measure("candidate", &candidate).await?;
     let from_baseline = match &baseline {
         Some(arm) => Some(measure("baseline", arm).await?),
         None => None,
     };
-    let run = measured(&dataset, &gate, job::run_inputs(task), &from_candidate, from_baseline.as_ref());
+    leave_out(&mut dataset, gate.counting, &from_candidate, from_baseline.as_ref());
+    let run = measured(&dataset, &gate, job::run_inputs(task), &from_candidate, from_baseline.as_ref())?;
     // For people who read the log; the operator judges the receipt, and knows what earlier releases lost.
     let evidence = run.evidence();
     let judged = judge(&gate.judging.criteria(), &evidence);
@@ -96,10 +98,21 @@ fn planned(arm: &job::Arm) -> Result<(Arm, Identity), String> {
 
 /// The files of a data set below its mount.
 fn files(dataset: &DatasetSpec, mount: &Path) -> Result<Files, Failure> {
-    let DatasetFormat::Beir = dataset.format;
+    let split = &dataset.split;
     match (&dataset.from.config_map, &dataset.from.volume) {
-        (Some(_), None) => Ok(Files::config_map(mount)),
-        (None, Some(volume)) => Ok(Files::beir(&mount.join(inside(&volume.path)?), &dataset.split)),
+        (Some(_), None) => Ok(match dataset.format {
+            DatasetFormat::Beir => Files::config_map(mount),
+            DatasetFormat::Trec => Files::trec_config_map(mount),
+            DatasetFormat::Jsonl => Files::jsonl_config_map(mount),
+        }),
+        (None, Some(volume)) => {
+            let directory = mount.join(inside(&volume.path)?);
+            Ok(match dataset.format {
+                DatasetFormat::Beir => Files::beir(&directory, split),
+                DatasetFormat::Trec => Files::trec(&directory, split),
+                DatasetFormat::Jsonl => Files::jsonl(&directory, split),
+            })
+        }
         (Some(_), Some(_)) | (None, None) => Err(Failure::invalid(
             "InvalidSpec",
             "exactly one of dataset.from.configMap and dataset.from.volume must be set",
@@ -192,6 +205,7 @@ mod tests {
             metrics: vec![metric],
             statistics: Statistics::default(),
             slices: None,
+            counting: job::Counting::default(),
             spec_digest: "s".to_owned(),
             candidate,
             baseline,
@@ -280,9 +294,9 @@ mod tests {
             files(&DatasetSpec { from: DataFrom { config_map: None, volume }, ..spec() }, Path::new("/dataset"))
         };
         let found = volume("handbook").unwrap();
-        assert_eq!(found.queries, Path::new("/dataset/handbook/queries.jsonl"));
+        assert_eq!(found.queries.unwrap(), Path::new("/dataset/handbook/queries.jsonl"));
         assert_eq!(found.qrels, Path::new("/dataset/handbook/qrels/test.tsv"));
-        assert_eq!(volume("").unwrap().queries, Path::new("/dataset/queries.jsonl"));
+        assert_eq!(volume("").unwrap().queries.unwrap(), Path::new("/dataset/queries.jsonl"));
         for path in ["../x", "/etc", "a/../../b"] {
             assert_eq!(volume(path).unwrap_err().code(), 42, "{path}");
         }

@@ -9,6 +9,7 @@ use std::path::Path;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
+use super::facts::Facts;
 use super::measure::Measured;
 use super::plan::Gate;
 use crate::evaluation::compare::Values;
@@ -27,6 +28,7 @@ struct Summary<'a> {
     inputs: Option<&'a str>,
     queries: Option<Queries>,
     metrics: Vec<MetricSummary<'a>>,
+    facts: Option<&'a Facts>,
 }
 
 #[derive(Serialize)]
@@ -75,6 +77,7 @@ pub fn json(gate: &Gate, measured: Option<&Measured>, judged: &GateJudged) -> se
         inputs: measured.map(|m| m.inputs.as_str()),
         queries: measured.map(queries),
         metrics: metrics.collect(),
+        facts: measured.map(|m| &m.facts),
     })
 }
 
@@ -127,6 +130,10 @@ pub fn table(gate: &Gate, measured: Option<&Measured>, judged: &GateJudged) -> S
             column.set_cell_alignment(CellAlignment::Right);
         }
         text.push_str(&table.to_string());
+        text.push('\n');
+    }
+    if let Some(measured) = measured {
+        text.push_str(&measured.facts.in_words());
         text.push('\n');
     }
     text.push_str(&format!("{} ({}): {}", judged.gate.verdict(), judged.gate.reason, judged.gate.sentence));

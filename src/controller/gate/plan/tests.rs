@@ -708,7 +708,7 @@ fn a_gate_that_becomes_online_forgets_its_data() {
 
 #[test]
 fn specs_that_break_a_rule_stall() {
-    let from = "/retrieval/dataset/from";
+    let (dataset, from) = ("/retrieval/dataset", "/retrieval/dataset/from");
     for (path, value, word) in [
         ("/timeout", json!("soon"), "no duration"),
         ("/timeout", json!("25h"), "between"),
@@ -718,11 +718,19 @@ fn specs_that_break_a_rule_stall() {
         (from, json!({"configMap": {"name": "a"}, "volume": {"claimName": "b"}}), "exactly one"),
         (from, json!({"volume": {"claimName": "a", "path": "../x"}}), "relative"),
         (from, json!({"configMap": {"name": "a", "keys": ["queries.jsonl"]}}), "qrels.tsv"),
+        (from, json!({"configMap": {"name": "a", "keys": ["qrels.tsv.gz", "queries.jsonl.bz2"]}}), "queries.jsonl"),
+        (
+            dataset,
+            json!({"format": "Trec", "from": {"configMap": {"name": "a", "keys": ["queries.tsv"]}}}),
+            "qrels.txt",
+        ),
+        (dataset, json!({"format": "Jsonl", "from": {"configMap": {"name": "a", "keys": ["x"]}}}), "dataset.jsonl"),
         ("/retrieval/dataset/split", json!("../x"), "split"),
         ("/retrieval/dataset/split", json!(""), "1 to 63"),
         ("/retrieval/metrics", json!([]), "1 to 8"),
         ("/retrieval/metrics", json!([{"name": "map", "floor": 0.1}, {"name": "map", "max": 0.9}]), "twice"),
-        ("/retrieval/metrics/0/name", json!("ndcg"), "no metric"),
+        ("/retrieval/metrics/0/name", json!("recall"), "no metric"),
+        ("/retrieval/metrics/0/name", json!("unj@10"), "takes max only"),
         ("/retrieval/metrics/0/name", json!("ndcg@0"), "from 1 to 1000"),
         ("/retrieval/metrics/0/name", json!("ndcg@1001"), "from 1 to 1000"),
         ("/retrieval/metrics/0/name", json!("bleu"), "no metric"),

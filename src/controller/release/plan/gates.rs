@@ -20,7 +20,7 @@ use crate::controller::pod::job_name;
 use crate::controller::read::Referred;
 use crate::controller::release::render;
 use crate::controller::release::revision::Snapshot;
-use crate::worker::job::{EvaluateTask, JobInput, Task, digest, run_inputs};
+use crate::worker::job::{Counting, EvaluateTask, JobInput, Task, digest, run_inputs};
 use crate::worker::receipt::Body;
 
 /// A check of a dataset counts for this long before a candidate starts.
@@ -351,6 +351,7 @@ impl Draft<'_> {
             metrics: retrieval.map(|r| r.metrics.clone()).unwrap_or_default(),
             statistics: retrieval.map(|r| r.statistics.clone()).unwrap_or_default(),
             slices: retrieval.and_then(|r| r.slices.clone()),
+            counting: retrieval.map(Counting::of).unwrap_or_default(),
             spec_digest: gate.spec_digest.clone(),
             candidate: arm(candidate),
             baseline: baseline.filter(|_| compared).map(arm),
