@@ -124,6 +124,11 @@ impl Judgments {
         self.grades.values().filter(|g| **g > 0).count()
     }
 
+    /// Grade of a document; `None`: nobody judged it.
+    pub fn grade(&self, document: &str) -> Option<i32> {
+        self.grades.get(document).copied()
+    }
+
     /// Gain of a document: its grade; nothing if it is unjudged, in the pool but unjudged (negative), or not
     /// relevant.
     fn gain(&self, document: &str) -> u32 {

@@ -25,6 +25,8 @@ pub mod paths {
     pub const MODEL: &str = "/model";
     /// The dataset of a gate, read-only.
     pub const DATASET: &str = "/dataset";
+    /// The claim that keeps reports, writable.
+    pub const REPORT: &str = "/report";
     /// The file with the bearer token of an encoder.
     pub const API_KEY: &str = "/secrets/encoder/api-key";
     /// The file with certificates to trust beside the built-in roots.
@@ -195,6 +197,22 @@ pub struct EvaluateTask {
     pub spec_digest: String,
     pub candidate: Arm,
     pub baseline: Option<Arm>,
+    /// Where the files of the run are kept; no input, so it changes no digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<ReportTask>,
+}
+
+/// Files of a run, kept on the claim at [`paths::REPORT`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReportTask {
+    pub claim_name: String,
+    /// Directory on the claim.
+    pub path: String,
+    pub release: String,
+    pub gate: String,
+    /// Whether the texts of queries may be shown.
+    pub expose_text: bool,
 }
 
 /// One arm: the evaluation port of a revision's own Service.

@@ -103,6 +103,26 @@ pub struct EvaluateReport {
     pub n: [Option<i64>; 5],
     /// In the gate's order.
     pub metrics: Vec<MetricRow>,
+    /// What became of the files that the gate asks for; absent where it asks for none. No verdict reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Kept>,
+}
+
+/// Whether the files of a run were kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Kept {
+    /// `pvc://<claim>/<path of the page on it>`, and the page's SHA-256 in hex.
+    Written { uri: String, sha256: String },
+    /// Why they were not.
+    Lost { problem: String },
+}
+
+impl Kept {
+    /// A problem, shortened so that it takes no more of the receipt than what was written would.
+    pub fn lost(problem: &str) -> Self {
+        Self::Lost { problem: clip(problem, 255, 320) }
+    }
 }
 
 /// Numbers of one metric: what the verdict needs and no more.

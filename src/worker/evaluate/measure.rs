@@ -141,5 +141,6 @@ pub fn inputs(dataset: &Dataset, gate: &Gate, candidate: &Identity, baseline: Op
         spec_digest: job::digest(&(&gate.metrics, &gate.statistics)),
         candidate: arm(candidate),
         baseline: baseline.map(arm),
+        report: None,
     })
 }

@@ -5,19 +5,26 @@ use std::path::{Component, Path, PathBuf};
 use super::measure::{Answered, Identity, answers, measured};
 use super::plan::{Arm, Gate};
 use super::progress::Progress;
+use super::repeat;
+use super::report::gather::{self, Found, Told};
+use super::report::keep::{self, Place};
+use super::show;
 use super::stopped::{Cause, Stopped};
 use crate::api::gate::{Baseline, Dataset as DatasetSpec, DatasetFormat};
 use crate::evaluation::dataset::{Dataset, Files};
 use crate::evaluation::verdict::judge;
 use crate::worker::exit::Failure;
 use crate::worker::job::{self, CheckTask, EvaluateTask, JobInput, Task, paths};
-use crate::worker::receipt::{Body, CheckReport, EvaluateReport, MetricRow};
+use crate::worker::receipt::{Body, CheckReport, EvaluateReport, Kept, MetricRow};
 
 /// Carries out the task of a Job.
 pub fn carry_out(input: &JobInput) -> Result<Body, Failure> {
     match &input.task {
         Task::Check(task) => check(task, Path::new(paths::DATASET)),
-        Task::Evaluate(task) => super::block_on(evaluate(task, Path::new(paths::DATASET)))?,
+        Task::Evaluate(task) => {
+            let mounts = Mounts { dataset: Path::new(paths::DATASET), report: Path::new(paths::REPORT) };
+            super::block_on(evaluate(task, &input.run, mounts))?
+        }
         Task::Build(_) | Task::Verify(_) | Task::Prune(_) | Task::Probe(_) | Task::Serve(_) => Err(Failure::invalid(
             "InvalidSpec",
             "the job input is none for `rag evaluate`: task must be check or evaluate",
@@ -39,13 +46,20 @@ pub fn report(dataset: &Dataset) -> CheckReport {
     }
 }
 
-async fn evaluate(task: &EvaluateTask, mount: &Path) -> Result<Body, Failure> {
+/// Where the volumes of a run lie.
+#[derive(Clone, Copy)]
+struct Mounts<'a> {
+    dataset: &'a Path,
+    report: &'a Path,
+}
+
+async fn evaluate(task: &EvaluateTask, run: &str, mounts: Mounts<'_>) -> Result<Body, Failure> {
     let invalid = |text: String| Failure::invalid("InvalidSpec", text);
     let baseline = if task.baseline.is_some() { Baseline::Stable } else { Baseline::None };
     let gate = Gate::new(task.metrics.clone(), task.statistics.clone(), baseline).map_err(invalid)?;
     let candidate = planned(&task.candidate).map_err(invalid)?;
     let baseline = task.baseline.as_ref().map(planned).transpose().map_err(invalid)?;
-    let dataset = Dataset::read(&files(&task.dataset, mount)?).map_err(Stopped::from)?;
+    let dataset = Dataset::read(&files(&task.dataset, mounts.dataset)?).map_err(Stopped::from)?;
     if dataset.digest() != task.dataset_digest {
         let text = format!("The data set has digest {} where {} was planned.", dataset.digest(), task.dataset_digest);
         return Err(Stopped::new(Cause::InputsChanged, text).into());
@@ -59,21 +73,55 @@ async fn evaluate(task: &EvaluateTask, mount: &Path) -> Result<Body, Failure> {
         Some(arm) => Some(measure("baseline", arm).await?),
         None => None,
     };
-    let run = measured(&dataset, &gate, job::run_inputs(task), &from_candidate, from_baseline.as_ref());
-    // For people who read the log; the operator judges the receipt.
-    let judged = judge(&run.coverage, &gate.rules, &run.comparison.rows, &gate.judging);
-    eprintln!("{}", super::show::table(&gate, Some(&run), &judged));
+    let inputs = job::run_inputs(task);
+    let measured = measured(&dataset, &gate, inputs, &from_candidate, from_baseline.as_ref());
+    let found =
+        Found { dataset: &dataset, candidate: &from_candidate, baseline: from_baseline.as_ref(), measured: &measured };
+    let report = tell(task, run, mounts.report, &gate, found);
     Ok(Body::Evaluate(EvaluateReport {
-        inputs: run.inputs,
+        inputs: measured.inputs.clone(),
         n: [
-            i64::try_from(run.coverage.queries).ok(),
-            i64::try_from(run.coverage.candidate).ok(),
-            run.coverage.baseline.and_then(|n| i64::try_from(n).ok()),
-            Some(count(run.comparison.unjudged)),
-            Some(count(run.comparison.without_relevant)),
+            i64::try_from(measured.coverage.queries).ok(),
+            i64::try_from(measured.coverage.candidate).ok(),
+            measured.coverage.baseline.and_then(|n| i64::try_from(n).ok()),
+            Some(count(measured.comparison.unjudged)),
+            Some(count(measured.comparison.without_relevant)),
         ],
-        metrics: run.comparison.rows.iter().map(MetricRow::from).collect(),
+        metrics: measured.comparison.rows.iter().map(MetricRow::from).collect(),
+        report,
     }))
+}
+
+/// For people: a table in the log, and the files that the gate asks for. The operator judges the receipt.
+fn tell(task: &EvaluateTask, run: &str, mount: &Path, gate: &Gate, found: Found<'_>) -> Option<Kept> {
+    let measured = found.measured;
+    let judged = judge(&measured.coverage, &gate.rules, &measured.comparison.rows, &gate.judging);
+    let mut told = Told {
+        candidate: task.candidate.revision.clone(),
+        baseline: task.baseline.as_ref().map(|arm| arm.revision.clone()).unwrap_or_default(),
+        ..Told::default()
+    };
+    let Some(report) = &task.report else {
+        eprintln!("{}", show::table(&gather::page(gate, Some(found), &judged, &told)));
+        return None;
+    };
+    let kept = match Place::of(report, &task.candidate.revision, run) {
+        Ok(place) => {
+            let baseline = found.baseline.map(|_| place.run_file("baseline"));
+            told.subject = format!("gate {}, release {}", report.gate, report.release);
+            told.repeat = repeat::from_kept(report, &place.run_file("candidate"), baseline.as_deref());
+            told.expose_text = report.expose_text;
+            let page = gather::page(gate, Some(found), &judged, &told);
+            eprintln!("{}", show::table(&page));
+            keep::keep(mount, &place, &page, gate, &found)
+        }
+        Err(problem) => Kept::lost(&problem),
+    };
+    match &kept {
+        Kept::Written { uri, .. } => eprintln!("the report is kept at {uri}"),
+        Kept::Lost { problem } => eprintln!("note: the report is not kept: {problem}"),
+    }
+    Some(kept)
 }
 
 fn planned(arm: &job::Arm) -> Result<(Arm, Identity), String> {
@@ -187,7 +235,12 @@ mod tests {
             spec_digest: "s".to_owned(),
             candidate,
             baseline,
+            report: None,
         }
+    }
+
+    fn on(dataset: &Path) -> Mounts<'_> {
+        Mounts { dataset, report: Path::new("/nowhere") }
     }
 
     fn report_of(body: Body) -> EvaluateReport {
@@ -203,7 +256,7 @@ mod tests {
         let (candidate, _) = arm("a", 60).await;
         let (baseline, _) = arm("b", 0).await;
         let task = task(mount.path(), candidate, Some(baseline));
-        let report = report_of(evaluate(&task, mount.path()).await.unwrap());
+        let report = report_of(evaluate(&task, "r1", on(mount.path())).await.unwrap());
         assert_eq!(report.inputs, job::run_inputs(&task));
         assert_eq!(report.n, [Some(150), Some(150), Some(150), Some(0), Some(0)]);
         let row = report.metrics[0];
@@ -223,7 +276,7 @@ mod tests {
     async fn a_first_release_has_no_baseline() {
         let mount = mounted();
         let (candidate, _) = arm("a", 0).await;
-        let report = report_of(evaluate(&task(mount.path(), candidate, None), mount.path()).await.unwrap());
+        let report = report_of(evaluate(&task(mount.path(), candidate, None), "r1", on(mount.path())).await.unwrap());
         assert_eq!(report.n, [Some(150), Some(150), None, Some(0), Some(0)]);
         assert_eq!((report.metrics[0].c, report.metrics[0].b, report.metrics[0].l), (1.0, None, None));
     }
@@ -240,7 +293,7 @@ mod tests {
                 "fingerprint" => task.candidate.fingerprint = "z".to_owned(),
                 _ => task.dataset_digest = "z".to_owned(),
             }
-            match evaluate(&task, mount.path()).await.unwrap_err() {
+            match evaluate(&task, "r1", on(mount.path())).await.unwrap_err() {
                 Failure::Invalid { reason, text } => {
                     assert_eq!(reason, "InputsChanged");
                     assert!(text.contains("z was planned"), "{text}");
@@ -303,7 +356,8 @@ mod tests {
             nz: Some(9_999_999),
             min: Some(-0.123_456),
         };
-        let report = EvaluateReport { inputs: "f".repeat(64), n: [Some(9_999_999); 5], metrics: vec![row; 8] };
+        let report =
+            EvaluateReport { inputs: "f".repeat(64), n: [Some(9_999_999); 5], metrics: vec![row; 8], report: None };
         let receipt = Receipt { v: 1, run: "r".repeat(72), body: Body::Evaluate(report) };
         let line = receipt.to_line().unwrap();
         assert!(line.len() <= MAX_BYTES, "{}", line.len());
@@ -328,8 +382,12 @@ mod tests {
 
     #[test]
     fn a_missing_count_is_no_answer() {
-        let report =
-            EvaluateReport { inputs: String::new(), n: [Some(10), Some(10), None, None, None], metrics: vec![] };
+        let report = EvaluateReport {
+            inputs: String::new(),
+            n: [Some(10), Some(10), None, None, None],
+            metrics: vec![],
+            report: None,
+        };
         assert_eq!(report.coverage(true), Coverage { queries: 10, candidate: 10, baseline: Some(0) });
         assert_eq!(report.coverage(false).baseline, None);
     }

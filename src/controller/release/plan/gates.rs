@@ -314,6 +314,7 @@ impl Draft<'_> {
             spec_digest: gate.spec_digest.clone(),
             candidate: arm(candidate),
             baseline: baseline.filter(|_| compared).map(arm),
+            report: None,
         }
     }
 

@@ -299,5 +299,6 @@ fn numbers(task: &EvaluateTask, n: i64, difference: f64, candidate: f64) -> Body
         inputs: run_inputs(task),
         n: [Some(n), Some(n), compared.then_some(n), Some(0), Some(0)],
         metrics: vec![row],
+        report: None,
     })
 }
