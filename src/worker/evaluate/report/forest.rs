@@ -2,14 +2,14 @@
 
 use super::head::{class, shape};
 use super::page::{Numbers, Page};
-use super::scale::{Scale, percent};
+use super::scale::{Scale, anchor, percent};
 use super::tables::more;
 use super::text::{change, count, name, shown};
 use crate::evaluation::verdict::Verdict;
 
 /// Slices that are drawn: the table has more.
 const MOST_SLICES: usize = 40;
-const MOST_NAME: usize = 60;
+const MOST_NAME: usize = 40;
 const HEIGHT: u32 = 26;
 const MIDDLE: u32 = 13;
 
@@ -46,7 +46,7 @@ pub fn forest(page: &Page) -> String {
     let scale = scale(&bars);
     format!(
         "<section>\n<h2>Differences with their bounds</h2>\n<p class=\"note\">Candidate minus baseline: right of 0 is \
-         better. The line reaches from the lower to the upper bound at {} %. {}</p>\n{}<div class=\"forest\">\n{}{}\
+         better. The line reaches from the lower to the upper bound at {}\u{a0}%. {}</p>\n{}<div class=\"forest\">\n{}{}\
          </div>\n</section>\n",
         page.confidence_percent,
         more(page.slices.len(), MOST_SLICES, "slices"),
@@ -129,10 +129,10 @@ fn placed(at: &str, shape: &str) -> String {
 }
 
 fn axis(scale: &Scale) -> String {
-    let labels = scale
-        .ticks()
-        .into_iter()
-        .map(|(x, label)| format!("<text x=\"{}\" y=\"14\" class=\"tick\">{label}</text>", percent(scale.at(x))));
+    let labels = scale.ticks().into_iter().map(|(x, label)| {
+        let at = scale.at(x);
+        format!("<text x=\"{}\" y=\"14\" class=\"tick{}\">{label}</text>", percent(at), anchor(at))
+    });
     format!(
         "<div class=\"row axis\"><div class=\"label\"></div><svg class=\"strip\" height=\"18\" width=\"100%\" \
          aria-hidden=\"true\">{}</svg><div class=\"value\"></div></div>\n",

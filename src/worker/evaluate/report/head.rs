@@ -88,7 +88,7 @@ fn figures(page: &Page) -> String {
     if let Some((lower, upper)) = numbers.lower.zip(numbers.upper) {
         let percent = page.confidence_percent;
         figures.push(("Change", text::or_none(numbers.difference, change), format!("of {}", line.name)));
-        figures.push(("Lower bound", change(lower), format!("at {percent} %; upper {}", change(upper))));
+        figures.push(("Lower bound", change(lower), format!("at {percent}\u{a0}%; upper {}", change(upper))));
     } else {
         figures.push(("Mean", text::mean(numbers.candidate), format!("of {}", line.name)));
     }

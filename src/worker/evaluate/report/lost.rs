@@ -76,7 +76,7 @@ fn item(document: &Ranked, other: Option<&str>) -> String {
         (true, None, _) | (false, _, _) => String::new(),
     };
     format!(
-        "<li><span class=\"{class}\">{grade}</span><code>{}</code>{moved}</li>\n",
+        "<li><span class=\"{class}\">{grade}</span><span><code>{}</code>{moved}</span></li>\n",
         name(&document.document, MOST_ID)
     )
 }

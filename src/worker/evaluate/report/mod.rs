@@ -31,7 +31,7 @@ use text::shown;
 pub const MAX_BYTES: usize = 2 * 1024 * 1024;
 const STYLE: &str = include_str!("style.css");
 /// Longest sentence: a verdict's fits, the text of an error may be longer.
-const MOST_SENTENCE: usize = 2_000;
+const MOST_SENTENCE: usize = 1_200;
 
 /// The page as HTML.
 pub fn html(page: &Page) -> String {

@@ -81,7 +81,7 @@ fn answers(relevant: Option<usize>, of: usize, name: &str) -> AnswerList {
             3 => Some(0),
             _ => None,
         },
-        elsewhere: (i < 4).then_some(i + 2),
+        elsewhere: (2..5).contains(&i).then_some(i + 2),
     };
     AnswerList { arm: "candidate", documents: (1..=of.min(10)).map(document).collect(), of }
 }

@@ -65,6 +65,17 @@ pub fn round_step(least: f64) -> f64 {
     STEPS.iter().map(|step| step * power).find(|step| *step >= least * (1.0 - 1e-9)).unwrap_or(power * 10.0)
 }
 
+/// Word of a style for a label at such a position: at the ends it stays inside.
+pub fn anchor(at: f64) -> &'static str {
+    if at <= 0.0 {
+        " first"
+    } else if at >= 100.0 {
+        " last"
+    } else {
+        ""
+    }
+}
+
 /// A position with the digits that matter.
 pub fn percent(x: f64) -> String {
     format!("{x:.2}%")

@@ -3,7 +3,7 @@
 //! Invariant: the size of a plot does not grow with the number of queries: at most [`BINS`] and [`BARS`] shapes.
 
 use super::page::{MetricLine, Page, Spread};
-use super::scale::{Scale, percent, round_step};
+use super::scale::{Scale, anchor, percent, round_step};
 use super::text::{change, count, mean, name};
 
 /// Bars of a histogram, about.
@@ -200,14 +200,7 @@ fn level(class: &str, y: f64) -> String {
 fn x_axis(scale: &Scale) -> String {
     let labels = scale.ticks().into_iter().map(|(x, label)| {
         let at = scale.at(x);
-        let end = if at <= 0.0 {
-            " first"
-        } else if at >= 100.0 {
-            " last"
-        } else {
-            ""
-        };
-        format!("<text x=\"{}\" y=\"14\" class=\"tick{end}\">{label}</text>", percent(at))
+        format!("<text x=\"{}\" y=\"14\" class=\"tick{}\">{label}</text>", percent(at), anchor(at))
     });
     labels.collect()
 }

@@ -64,7 +64,7 @@ fn table(first: &str, percent: f64, last: &str) -> String {
     format!(
         "<table>\n<thead><tr><th scope=\"col\">{first}</th><th scope=\"col\" class=\"num\">n</th><th scope=\"col\" \
          class=\"num\">candidate</th><th scope=\"col\" class=\"num\">baseline</th><th scope=\"col\" \
-         class=\"num\">difference</th><th scope=\"col\" class=\"num\">{percent} % bounds</th><th \
+         class=\"num\">difference</th><th scope=\"col\" class=\"num\">{percent}\u{a0}% bounds</th><th \
          scope=\"col\">{last}</th><th scope=\"col\">verdict</th></tr></thead>\n"
     )
 }
@@ -88,6 +88,9 @@ fn row(what: &str, numbers: &Numbers, rule: &str, verdict: Verdict, reason: &str
 
 /// What was measured, and how to do it again.
 pub fn provenance(page: &Page) -> String {
+    if page.seen.is_none() && page.repeat.is_empty() {
+        return String::new();
+    }
     let mut html = "<section>\n<h2>How it was measured</h2>\n".to_owned();
     if let Some(seen) = &page.seen {
         html.push_str(&counts(page, seen));
@@ -112,17 +115,19 @@ fn counts(page: &Page, seen: &Seen) -> String {
     let extra = [
         (counts.missing_in_candidate, "not named by the candidate's run (they count 0)"),
         (counts.missing_in_baseline, "not named by the baseline's run (they count 0)"),
-        (counts.without_relevant_document, "without a relevant document (not in the comparison)"),
+        (
+            counts.without_relevant_document,
+            "without a relevant document (they count 0 in the means, and in no comparison)",
+        ),
         (counts.unjudged, "without judgments (not counted)"),
     ];
     let extra = extra.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", count(*n as u64)));
     parts.extend(extra);
-    format!(
-        "<p>{}. Judged by {}, one-sided bounds at {} %.</p>\n",
-        parts.join("; "),
-        page.method,
-        page.confidence_percent
-    )
+    let judged = seen
+        .baseline
+        .as_ref()
+        .map(|_| format!(" Judged by {}; one-sided bounds at {}\u{a0}%.", page.method, page.confidence_percent));
+    format!("<p>{}.{}</p>\n", parts.join("; "), judged.unwrap_or_default())
 }
 
 fn digests(seen: &Seen) -> String {

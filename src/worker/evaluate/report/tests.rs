@@ -217,7 +217,7 @@ fn the_head_tells_verdict_sentence_and_figures() {
         "rag evaluate --queries",
         "41",
         "how many days of leave",
-        "baseline: not found",
+        "candidate: not found",
     ] {
         assert!(failed.contains(part), "{part} is missing in\n{failed}");
     }
