@@ -518,6 +518,9 @@ pub struct GateProgress {
     /// Queries that a verdict would need, when the run could not decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub required_queries: Option<i64>,
+    /// What became of the report; absent where the gate asks for none, and while the run goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<super::gate::ReportStatus>,
     /// Job of the attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]

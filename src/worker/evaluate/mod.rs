@@ -40,7 +40,7 @@ use super::serve::mode_flag;
 use crate::api::gate::{Baseline, Metric, Statistics};
 use crate::api::release::Mode;
 use crate::evaluation::dataset::{Dataset, Files};
-use crate::evaluation::verdict::{Verdict, advice, judge};
+use crate::evaluation::verdict::{GateJudged, Verdict, advice, judge};
 
 const EXIT_FAIL: u8 = 1;
 const EXIT_UNDECIDED: u8 = 4;
@@ -275,13 +275,19 @@ async fn measure(order: &MeasureOrder) -> Result<Outcome, Stopped> {
     Ok(Outcome { dataset, candidate, baseline, measured })
 }
 
+/// The verdict of a run, by the function that the operator uses.
+fn judgement(order: &MeasureOrder, outcome: &Result<Outcome, Stopped>) -> GateJudged {
+    let gate = &order.gate;
+    match outcome {
+        Ok(found) => judge(&found.measured.coverage, &gate.rules, &found.measured.comparison.rows, &gate.judging),
+        Err(stopped) => stopped.judged(),
+    }
+}
+
 /// Judges, writes, prints, and ends with the verdict.
 fn conclude(args: &Args, order: &MeasureOrder, outcome: Result<Outcome, Stopped>) -> ExitCode {
     let gate = &order.gate;
-    let judged = match &outcome {
-        Ok(found) => judge(&found.measured.coverage, &gate.rules, &found.measured.comparison.rows, &gate.judging),
-        Err(stopped) => stopped.judged(),
-    };
+    let judged = judgement(order, &outcome);
     let told = Told {
         subject: String::new(),
         candidate: repeat::arm_name(args.candidate.as_deref().unwrap_or_default()),

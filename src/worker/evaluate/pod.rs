@@ -272,6 +272,127 @@ mod tests {
         assert!(judged.gate.sentence.contains("success@1 changed by -0.4000"), "{}", judged.gate.sentence);
     }
 
+    /// The command line and the operator, each in its own way, over the same two arms.
+    #[tokio::test]
+    async fn a_gate_file_gives_the_operators_verdict() {
+        use crate::controller::release::plan::verdict::judged;
+        let mount = mounted();
+        let (baseline, _) = arm("b", 0).await;
+        // Nothing lost, a little, as much as is allowed, far too much; with and without what else a gate may say.
+        for lost in [0, 1, 6, 8, 60] {
+            let (candidate, _) = arm("a", lost).await;
+            for (metric, statistics) in [
+                ("{name: success@1, margin: 0.05}", "{}"),
+                ("{name: success@1, margin: 0.02, floor: 0.99}", "{method: PairedT}"),
+                ("{name: ndcg@10, margin: 0.1}, {name: mrr, floor: 0.97, required: false}", "{alpha: 0.2, seed: 3}"),
+            ] {
+                for compared in [true, false] {
+                    let file = mount.path().join("gate.yaml");
+                    let text = format!(
+                        "apiVersion: ragops.dev/v1alpha1\nkind: EvalGate\nmetadata: {{name: g}}\nspec:\n  retrieval:\n    \
+                         dataset: {{from: {{configMap: {{name: d}}}}}}\n    metrics: [{metric}]\n    statistics: \
+                         {statistics}\n"
+                    );
+                    std::fs::write(&file, &text).unwrap();
+                    let gate: crate::api::EvalGate = serde_yaml::from_str(&text).unwrap();
+                    let retrieval = gate.spec.retrieval.unwrap();
+                    // In the cluster: a Job, its receipt, the operator.
+                    let mut task = task(mount.path(), candidate.clone(), compared.then(|| baseline.clone()));
+                    (task.metrics, task.statistics) = (retrieval.metrics.clone(), retrieval.statistics.clone());
+                    let gate = Gate::read(&file).unwrap();
+                    task.spec_digest = job::digest(&(&gate.metrics, &gate.statistics));
+                    let body = evaluate(&task, "r1", on(mount.path())).await.unwrap();
+                    let line = Receipt { v: 1, run: "r1".to_owned(), body }.to_line().unwrap();
+                    let report = report_of(Receipt::parse(&line, "r1").unwrap().body);
+                    let (there, _) = judged(&retrieval, &report, &job::run_inputs(&task), compared);
+                    // On the command line: a file, two URLs.
+                    let arm = |plan: &job::Arm| Arm::parse(&plan.url, None, &[]).unwrap();
+                    let order = super::super::MeasureOrder {
+                        files: Files::config_map(mount.path()),
+                        gate,
+                        candidate: arm(&candidate),
+                        baseline: compared.then(|| arm(&baseline)),
+                    };
+                    let outcome = super::super::measure(&order).await;
+                    let here = super::super::judgement(&order, &outcome);
+                    assert_eq!(here, there, "{lost} {metric} {compared}");
+                }
+            }
+        }
+    }
+
+    fn reported(mut task: EvaluateTask) -> EvaluateTask {
+        task.report = Some(job::ReportTask {
+            claim_name: "reports".to_owned(),
+            path: "rag".to_owned(),
+            release: "handbook".to_owned(),
+            gate: "quality".to_owned(),
+            expose_text: false,
+        });
+        task.candidate.revision = "a".to_owned();
+        task
+    }
+
+    #[tokio::test]
+    async fn a_report_is_kept_beside_what_repeats_it() {
+        let (mount, claim) = (mounted(), tempfile::tempdir().unwrap());
+        let (candidate, _) = arm("a", 60).await;
+        let (baseline, _) = arm("b", 0).await;
+        let task = reported(task(mount.path(), candidate, Some(baseline)));
+        let mounts = Mounts { dataset: mount.path(), report: claim.path() };
+        let report = report_of(evaluate(&task, "r1", mounts).await.unwrap());
+        let Some(Kept::Written { uri, sha256 }) = &report.report else { panic!("{:?}", report.report) };
+        assert!(uri.starts_with("pvc://reports/rag/handbook/a-quality-") && uri.ends_with(".html"), "{uri}");
+        let page = claim.path().join(uri.strip_prefix("pvc://reports/").unwrap());
+        let html = std::fs::read(&page).unwrap();
+        assert_eq!(*sha256, job::hex(&<sha2::Sha256 as sha2::Digest>::digest(&html)));
+        let html = String::from_utf8(html).unwrap();
+        assert!(html.contains("RegressionProven") && html.contains("gate quality, release handbook"));
+        // The runs beside it give the same numbers again, on a laptop.
+        let beside = |suffix: &str| page.with_extension("").display().to_string() + suffix;
+        let arm = |suffix: &str| Arm::parse(&beside(suffix), None, &[]).unwrap();
+        let order = super::super::MeasureOrder {
+            files: Files::config_map(mount.path()),
+            gate: Gate::new(task.metrics.clone(), task.statistics.clone(), Baseline::Stable).unwrap(),
+            candidate: arm(".candidate.run"),
+            baseline: Some(arm(".baseline.run")),
+        };
+        let again = super::super::measure(&order).await.unwrap_or_else(|e| panic!("{e}")).measured;
+        let first = report.rows()[0];
+        let row = again.comparison.rows[0];
+        assert_eq!(
+            (row.candidate, row.baseline, row.lower, row.upper),
+            (first.candidate, first.baseline, first.lower, first.upper)
+        );
+        let rows = std::fs::read_to_string(beside(".jsonl")).unwrap();
+        assert_eq!(rows.lines().count(), 300);
+        // The same run again writes the same bytes.
+        let second = report_of(evaluate(&task, "r1", mounts).await.unwrap());
+        assert_eq!(second, report);
+    }
+
+    #[tokio::test]
+    async fn a_report_that_cannot_be_kept_changes_no_number() {
+        let mount = mounted();
+        let (candidate, _) = arm("a", 60).await;
+        let without = task(mount.path(), candidate, None);
+        let with = reported(without.clone());
+        let plain = report_of(evaluate(&without, "r1", on(mount.path())).await.unwrap());
+        // Its place is a file, as a claim that is full or read-only is no place either.
+        let blocked = mount.path().join("queries.jsonl");
+        let mounts = Mounts { dataset: mount.path(), report: &blocked };
+        let report = report_of(evaluate(&with, "r1", mounts).await.unwrap());
+        let Some(Kept::Lost { problem }) = &report.report else { panic!("{:?}", report.report) };
+        assert!(problem.contains("claim reports"), "{problem}");
+        assert_eq!(EvaluateReport { report: None, ..report }, plain);
+        let odd = EvaluateTask {
+            report: with.report.map(|report| job::ReportTask { gate: "../x".to_owned(), ..report }),
+            ..without
+        };
+        let report = report_of(evaluate(&odd, "r1", on(mount.path())).await.unwrap());
+        assert!(matches!(report.report, Some(Kept::Lost { .. })));
+    }
+
     #[tokio::test]
     async fn a_first_release_has_no_baseline() {
         let mount = mounted();
@@ -356,12 +477,60 @@ mod tests {
             nz: Some(9_999_999),
             min: Some(-0.123_456),
         };
-        let report =
-            EvaluateReport { inputs: "f".repeat(64), n: [Some(9_999_999); 5], metrics: vec![row; 8], report: None };
+        let report = EvaluateReport {
+            inputs: "f".repeat(64),
+            n: [Some(9_999_999); 5],
+            metrics: vec![row; 8],
+            report: Some(largest_report()),
+        };
         let receipt = Receipt { v: 1, run: "r".repeat(72), body: Body::Evaluate(report) };
         let line = receipt.to_line().unwrap();
         assert!(line.len() <= MAX_BYTES, "{}", line.len());
         assert_eq!(Receipt::parse(&line, &receipt.run).unwrap(), receipt);
+    }
+
+    /// Claim and path at their longest, names of 40 characters.
+    fn largest_report() -> Kept {
+        let task = job::ReportTask {
+            claim_name: "c".repeat(63),
+            path: "p".repeat(63),
+            release: "r".repeat(40),
+            gate: "g".repeat(40),
+            expose_text: true,
+        };
+        let place = Place::of(&task, &"a".repeat(10), &"r".repeat(72)).unwrap();
+        let kept = Kept::Written { uri: place.uri(), sha256: "f".repeat(64) };
+        let Kept::Written { uri, .. } = &kept else { panic!("written") };
+        assert!(uri.len() <= 255, "{}", uri.len());
+        let bytes = |kept: &Kept| serde_json::to_string(kept).unwrap().len() + "\"report\":,".len();
+        assert!(bytes(&kept) <= 351, "{}", bytes(&kept));
+        for c in ['a', '"', 'é', '🌍'] {
+            let lost = Kept::lost(&c.to_string().repeat(999));
+            let line = Receipt {
+                v: 1,
+                run: String::new(),
+                body: Body::Evaluate(EvaluateReport {
+                    inputs: String::new(),
+                    n: [None; 5],
+                    metrics: vec![],
+                    report: Some(lost),
+                }),
+            };
+            let without = Receipt {
+                v: 1,
+                run: String::new(),
+                body: Body::Evaluate(EvaluateReport {
+                    inputs: String::new(),
+                    n: [None; 5],
+                    metrics: vec![],
+                    report: None,
+                }),
+            };
+            let more = line.to_line().unwrap().len() - without.to_line().unwrap().len();
+            assert!(more <= 351, "{c}: {more}");
+            assert_eq!(Receipt::parse(&line.to_line().unwrap(), "").unwrap(), line);
+        }
+        kept
     }
 
     #[test]

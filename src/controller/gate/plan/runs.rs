@@ -43,6 +43,7 @@ fn finished(release: &str, run: &GateProgress) -> Option<GateRun> {
         n: run.n.unwrap_or(0),
         metrics: run.metrics.clone(),
         required_queries: run.required_queries,
+        report: run.report.clone(),
         job: run.job.clone()?,
         finished_at: run.finished_at.clone()?,
     })

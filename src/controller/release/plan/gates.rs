@@ -8,23 +8,25 @@ use std::time::Duration;
 use kube::ResourceExt;
 
 use super::{Draft, elapsed, verdict};
-use crate::api::gate::{Baseline, VerdictWord};
+use crate::api::gate::{Baseline, ReportStatus, VerdictWord};
 use crate::api::release::{Failure, FrozenGate, GateProgress, OnInconclusive, RollbackCause, Stage, When};
 use crate::api::{EvalGate, Reason};
-use crate::controller::attempt::Outcome;
+use crate::controller::attempt::{Outcome, waits_for_volumes, why_stuck};
 use crate::controller::condition::{self, State, parse_time};
 use crate::controller::plan::{Action, ChildKind};
 use crate::controller::pod::job_name;
 use crate::controller::read::Referred;
 use crate::controller::release::render;
 use crate::controller::release::revision::Snapshot;
-use crate::worker::job::{EvaluateTask, JobInput, Task, digest, run_inputs};
+use crate::worker::job::{EvaluateTask, JobInput, ReportTask, Task, digest, run_inputs};
 use crate::worker::receipt::Body;
 
 /// A check of a dataset counts for this long before a candidate starts.
 const CHECK_AGE: Duration = Duration::from_secs(3600);
 /// Time between attempts once `retries` are spent.
 const RETRY: Duration = Duration::from_secs(3600);
+/// How long a pod may take to start before its report is given up.
+const MOUNT: Duration = Duration::from_secs(30);
 /// A finished Job is kept this long.
 const KEEP_SECONDS: i64 = 3_600;
 const KEEP_FAILED_SECONDS: i64 = 86_400;
@@ -115,8 +117,11 @@ impl Draft<'_> {
         let Some(i) = self.plan.status.gates.iter().position(|g| g.name == gate.name) else {
             return Gates::Hold(State::waiting(Reason::Verifying, format!("Gate {} is prepared.", gate.name)));
         };
-        let task = self.task(gate, candidate, baseline);
+        let mut task = self.task(gate, candidate, baseline);
         let Some(progress) = self.plan.status.gates.get(i).cloned() else { return Gates::Passed };
+        if without_report(&progress) {
+            task.report = None;
+        }
         let (progress, gates) = match progress.verdict {
             None => self.attempt(progress, gate, &task),
             Some(verdict) => self.decided(progress, verdict, gate, &task),
@@ -151,6 +156,9 @@ impl Draft<'_> {
                 let text = format!("A Job {name} that is not ours stands in the way; delete or rename it.");
                 (progress, Gates::Hold(State::stalled(Reason::NotOwned, text)))
             }
+            Some(Outcome::Running | Outcome::Stuck { .. }) if self.report_hinders(&name, task) => {
+                self.leave_report_out(progress, gate, task)
+            }
             Some(Outcome::Running) => {
                 self.plan.look_again(Duration::from_secs(10));
                 (progress, hold(running))
@@ -168,6 +176,9 @@ impl Draft<'_> {
                         verdict::judged(&retrieval, &report, &run_inputs(task), task.baseline.is_some());
                     let n = report.n.first().copied().flatten();
                     verdict::record(&mut progress, &judged, results, n, at);
+                }
+                if let Some(kept) = &report.report {
+                    progress.report = Some(verdict::kept(kept));
                 }
                 self.expire(name, KEEP_SECONDS);
                 self.after(progress, gate, task)
@@ -187,6 +198,37 @@ impl Draft<'_> {
                 self.after(progress, gate, task)
             }
         }
+    }
+
+    /// Whether the pod of a run has waited too long to start, and the claim of the report may be why: one that is
+    /// missing, or on another node, must not cost the verdict.
+    fn report_hinders(&self, job: &str, task: &EvaluateTask) -> bool {
+        let attempt = self.world().and_then(|world| world.attempts.get(job)).filter(|_| task.report.is_some());
+        let Some(attempt) = attempt else { return false };
+        let created = attempt.job.as_ref().and_then(|job| job.metadata.creation_timestamp.as_ref()).map(|at| at.0);
+        let waited = created.is_some_and(|at| elapsed(at, self.now()) > MOUNT);
+        let unscheduled = |pod| matches!(why_stuck(pod), Some((Reason::PodUnschedulable, _)));
+        waited && attempt.pods.iter().any(|pod| unscheduled(pod) || waits_for_volumes(pod, self.now()))
+    }
+
+    /// The same run again, without a report: it is the same attempt, since nothing was measured.
+    fn leave_report_out(
+        &mut self,
+        mut progress: GateProgress,
+        gate: &FrozenGate,
+        task: &EvaluateTask,
+    ) -> (GateProgress, Gates) {
+        let claim = task.report.as_ref().map(|report| report.claim_name.clone()).unwrap_or_default();
+        let job = progress.job.clone().unwrap_or_default();
+        self.plan.actions.extend(self.deletion(&job));
+        let problem = format!(
+            "The Job did not start with claim {claim}, so the run goes on without a report. Does the claim exist, and can \
+             it be mounted on the node of the pod?"
+        );
+        progress.report = Some(ReportStatus { problem: Some(problem), ..ReportStatus::default() });
+        let task = EvaluateTask { report: None, ..task.clone() };
+        progress.job = Some(self.job_of(&progress, gate, &task));
+        self.attempt(progress, gate, &task)
     }
 
     /// A verdict is progress, whatever it says; a run that measured nothing is none.
@@ -279,16 +321,21 @@ impl Draft<'_> {
     }
 
     fn begin(&self, progress: &mut GateProgress, gate: &FrozenGate, task: &EvaluateTask) {
-        let evidence = evidence_key(&self.release.uid().unwrap_or_default(), task);
-        // `since` tells a start from an earlier one of the same revision: a retry measures anew.
-        let since = self.plan.status.candidate.as_ref().map(|c| c.since.clone()).unwrap_or_default();
-        let name = job_name(&self.release.name_any(), &(&evidence, &gate.name, progress.attempt, since));
-        progress.evidence = Some(evidence);
-        progress.job = Some(name);
+        progress.evidence = Some(evidence_key(&self.release.uid().unwrap_or_default(), task));
+        progress.job = Some(self.job_of(progress, gate, task));
         progress.finished_at = None;
         progress.message = None;
         progress.reason = None;
         progress.metrics = Vec::new();
+        progress.report = None;
+    }
+
+    fn job_of(&self, progress: &GateProgress, gate: &FrozenGate, task: &EvaluateTask) -> String {
+        // `since` tells a start from an earlier one of the same revision: a retry measures anew.
+        let since = self.plan.status.candidate.as_ref().map(|c| c.since.clone()).unwrap_or_default();
+        let (evidence, release) = (&progress.evidence, self.release.name_any());
+        // With and without a report are two Jobs.
+        job_name(&release, &(evidence, &gate.name, progress.attempt, since, task.report.is_some()))
     }
 
     fn input(&self, progress: &GateProgress, task: &EvaluateTask) -> JobInput {
@@ -314,19 +361,26 @@ impl Draft<'_> {
             spec_digest: gate.spec_digest.clone(),
             candidate: arm(candidate),
             baseline: baseline.filter(|_| compared).map(arm),
-            report: None,
+            report: gate.spec.report.as_ref().map(|report| ReportTask {
+                claim_name: report.claim_name.clone(),
+                path: report.path.clone(),
+                release: self.release.name_any(),
+                gate: gate.name.clone(),
+                expose_text: gate.spec.expose_text,
+            }),
         }
     }
 
     /// Takes the Jobs of a withdrawn candidate away: a cancelled run has no verdict.
     pub(super) fn cancel_runs(&mut self) {
-        let Some(world) = self.world() else { return };
-        for gate in self.plan.status.gates.iter().filter(|g| g.verdict.is_none()) {
-            let Some(name) = gate.job.as_deref() else { continue };
-            let uid = world.attempts.get(name).and_then(|a| a.job.as_ref()).and_then(|j| j.metadata.uid.clone());
-            let Some(uid) = uid else { continue };
-            self.plan.actions.push(Action::Delete { kind: ChildKind::Job, name: name.to_owned(), uid });
-        }
+        let running = self.plan.status.gates.iter().filter(|g| g.verdict.is_none());
+        let deletions: Vec<Action> = running.filter_map(|g| self.deletion(g.job.as_deref()?)).collect();
+        self.plan.actions.extend(deletions);
+    }
+
+    fn deletion(&self, job: &str) -> Option<Action> {
+        let uid = self.world()?.attempts.get(job)?.job.as_ref()?.metadata.uid.clone()?;
+        Some(Action::Delete { kind: ChildKind::Job, name: job.to_owned(), uid })
     }
 
     fn expire(&mut self, name: String, seconds: i64) {
@@ -364,6 +418,12 @@ impl Draft<'_> {
         };
         Some(word.to_owned())
     }
+}
+
+/// Whether the report of the present attempt was given up before anything was measured.
+fn without_report(progress: &GateProgress) -> bool {
+    let given_up = progress.report.as_ref().is_some_and(|report| report.problem.is_some());
+    given_up && progress.verdict.is_none() && progress.job.is_some()
 }
 
 /// What exactly is measured.

@@ -16,7 +16,7 @@ mod sample;
 mod seen;
 mod start;
 mod target;
-mod verdict;
+pub mod verdict;
 pub mod watch;
 mod words;
 

@@ -18,6 +18,7 @@ impl Draft<'_> {
         let now = self.now_text();
         let baseline = self.plan.status.stable.as_ref().map(|s| s.revision.clone());
         let progress = |g: &FrozenGate| GateProgress {
+            report: None,
             name: g.name.clone(),
             revision: snapshot.revision.clone(),
             baseline: baseline.clone(),

@@ -2,11 +2,11 @@
 //!
 //! Why here: the Job measures, the operator judges, by the same pure function as the command line.
 
-use crate::api::gate::{MetricResult, RetrievalGate, VerdictWord};
+use crate::api::gate::{MetricResult, ReportStatus, RetrievalGate, VerdictWord};
 use crate::api::release::GateProgress;
 use crate::evaluation::verdict::{GateJudged, Judged, Reason, Row, Rule, Verdict, error, judge};
 use crate::worker::job;
-use crate::worker::receipt::{ErrorReport, EvaluateReport};
+use crate::worker::receipt::{ErrorReport, EvaluateReport, Kept};
 
 /// Judges a report. `compared`: the plan names a baseline.
 pub fn judged(
@@ -69,6 +69,15 @@ pub fn record(gate: &mut GateProgress, judged: &GateJudged, results: Vec<MetricR
     gate.metrics = results;
     gate.n = n;
     gate.finished_at = Some(at);
+}
+
+/// What a receipt says of the run's report; what it holds beyond its bounds is cut.
+pub fn kept(kept: &Kept) -> ReportStatus {
+    let cut = |text: &str, most: usize| Some(text.chars().take(most).collect());
+    match kept {
+        Kept::Written { uri, sha256 } => ReportStatus { uri: cut(uri, 255), sha256: cut(sha256, 64), problem: None },
+        Kept::Lost { problem } => ReportStatus { problem: cut(problem, 512), ..ReportStatus::default() },
+    }
 }
 
 /// Writes a run that measured nothing.

@@ -63,7 +63,8 @@ impl Place {
         format!("{}.{arm}.run", self.stem)
     }
 
-    fn uri(&self) -> String {
+    /// The address of the page.
+    pub fn uri(&self) -> String {
         let directory = self.directory.display().to_string();
         format!("pvc://{}/{}/{}.html", self.claim, directory.trim_start_matches("./"), self.stem)
     }
@@ -154,4 +155,82 @@ fn stem_of<'a>(name: &'a str, gate: &str) -> Option<&'a str> {
     let (revision, rest) = stem.split_once('-')?;
     let run = rest.strip_prefix(gate)?.strip_prefix('-')?;
     (hex(revision) && hex(run)).then_some(stem)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    fn place(gate: &str) -> Place {
+        let task = ReportTask {
+            claim_name: "c".to_owned(),
+            path: String::new(),
+            release: "handbook".to_owned(),
+            gate: gate.to_owned(),
+            expose_text: false,
+        };
+        Place::of(&task, "0123456789", "run").unwrap()
+    }
+
+    #[test]
+    fn names_that_leave_the_directory_are_refused() {
+        let task = |path: &str, gate: &str| ReportTask {
+            claim_name: "c".to_owned(),
+            path: path.to_owned(),
+            release: "handbook".to_owned(),
+            gate: gate.to_owned(),
+            expose_text: false,
+        };
+        for (path, gate) in [("../x", "g"), ("/etc", "g"), ("a/../../b", "g"), ("", "../g"), ("", "a/b"), ("", "")] {
+            assert!(Place::of(&task(path, gate), "0123456789", "run").is_err(), "{path} {gate}");
+        }
+        assert_eq!(Place::of(&task("./a", "g"), "0", "r").unwrap().uri().split('/').nth(3), Some("a"));
+    }
+
+    #[test]
+    fn the_newest_runs_of_the_gate_stay_and_nothing_else_is_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = |name: String, age: u64| {
+            let file = File::create(dir.path().join(&name)).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 - age)).unwrap();
+            name
+        };
+        let (mut old, mut kept) = (Vec::new(), Vec::new());
+        for i in 0..30_u64 {
+            for suffix in [".html", ".jsonl", ".candidate.run", ".baseline.run"] {
+                let name = made(format!("0123456789-quality-{i:010x}{suffix}"), i);
+                if i + 1 < MOST_RUNS as u64 { kept.push(name) } else { old.push(name) }
+            }
+            kept.push(made(format!("0123456789-quality-strict-{i:010x}.html"), i + 500));
+        }
+        old.push(made("0123456789-quality-00000000ff.html.part".to_owned(), 900));
+        for name in
+            ["notes.txt", "0123456789-quality.html", "quality-0123456789.html", "0123456789-quality-00000000ff.pdf"]
+        {
+            kept.push(made(name.to_owned(), 999));
+        }
+        remove_old(dir.path(), &place("quality"));
+        for name in old {
+            assert!(!dir.path().join(&name).exists(), "{name}");
+        }
+        for name in kept {
+            assert!(dir.path().join(&name).exists(), "{name}");
+        }
+    }
+
+    #[test]
+    fn half_a_file_is_never_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("x.html");
+        write(&file, |to| to.write_all(b"whole")).unwrap();
+        let broken = write(&file, |to| {
+            to.write_all(b"half")?;
+            Err(io::Error::other("full"))
+        });
+        assert!(broken.is_err());
+        assert_eq!(fs::read(&file).unwrap(), b"whole");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
 }

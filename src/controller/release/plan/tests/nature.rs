@@ -15,7 +15,7 @@ use crate::controller::plan::{Action, ChildKind, Plan};
 use crate::controller::release::traffic;
 use crate::controller::route::HTTPRoute;
 use crate::worker::job::{EvaluateTask, JobInput, Task, run_inputs};
-use crate::worker::receipt::{Body, ErrorReport, EvaluateReport, MetricRow, Receipt};
+use crate::worker::receipt::{Body, ErrorReport, EvaluateReport, Kept, MetricRow, Receipt};
 
 impl Sim {
     /// What the API server does with one write.
@@ -299,6 +299,9 @@ fn numbers(task: &EvaluateTask, n: i64, difference: f64, candidate: f64) -> Body
         inputs: run_inputs(task),
         n: [Some(n), Some(n), compared.then_some(n), Some(0), Some(0)],
         metrics: vec![row],
-        report: None,
+        report: task
+            .report
+            .as_ref()
+            .map(|report| Kept::Written { uri: format!("pvc://{}/x.html", report.claim_name), sha256: "f".repeat(64) }),
     })
 }
