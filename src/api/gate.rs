@@ -37,7 +37,7 @@ use super::{Condition, DataFrom};
         .message("exactly one of spec.retrieval and spec.online must be set"),
     validation = Rule::new("!has(self.report) || has(self.retrieval)")
         .message("spec.report belongs to a gate with spec.retrieval; remove it here"),
-    validation = Rule::new("!self.exposeText || has(self.report)")
+    validation = Rule::new("!has(self.exposeText) || !self.exposeText || has(self.report)")
         .message("spec.exposeText says what a report may show; set spec.report too, or remove it")
 )]
 pub struct EvalGateSpec {

@@ -683,6 +683,12 @@ fn specs_that_break_a_rule_stall() {
         ("/timeout", json!("25h"), "between"),
         ("/retries", json!(11), "from 0 to 10"),
         ("/retries", json!(-1), "is -1"),
+        ("/report", json!({"claimName": "r", "path": "../x"}), "relative path"),
+        ("/report", json!({"claimName": "r", "path": "/x"}), "relative path"),
+        ("/report", json!({"claimName": "r", "path": "p".repeat(64)}), "at most 63"),
+        ("/report", json!({"claimName": "c".repeat(64)}), "at most 63"),
+        ("/report", json!({"claimName": ""}), "is empty"),
+        ("/exposeText", json!(true), "set `spec.report` too"),
         (from, json!({}), "exactly one"),
         (from, json!({"configMap": {"name": "a"}, "volume": {"claimName": "b"}}), "exactly one"),
         (from, json!({"volume": {"claimName": "a", "path": "../x"}}), "relative"),
@@ -704,7 +710,9 @@ fn specs_that_break_a_rule_stall() {
         ("/retrieval/statistics/seed", json!(-7), "0 or more"),
     ] {
         let mut spec = offline();
-        for (field, default) in [("timeout", json!("30m")), ("retries", json!(2))] {
+        let defaults =
+            [("timeout", json!("30m")), ("retries", json!(2)), ("report", Value::Null), ("exposeText", json!(false))];
+        for (field, default) in defaults {
             spec[field] = default;
         }
         spec["retrieval"]["dataset"]["split"] = json!("test");
@@ -720,6 +728,7 @@ fn specs_that_break_a_rule_stall() {
 #[test]
 fn online_specs_that_break_a_rule_stall() {
     for (path, value, word) in [
+        ("/report", json!({"claimName": "r"}), "belongs to a gate with `spec.retrieval`"),
         ("/online/interval", json!("500ms"), "between"),
         ("/online/interval", json!("6m"), "between"),
         ("/online/window", json!("0s"), "between"),
@@ -736,6 +745,7 @@ fn online_specs_that_break_a_rule_stall() {
         let mut spec = live();
         spec["online"]["interval"] = json!("5s");
         spec["online"]["window"] = json!("5s");
+        spec["report"] = Value::Null;
         *spec.pointer_mut(path).unwrap() = value;
         let mut w = world(spec);
         w.settle().stalls(Reason::InvalidSpec, word);
