@@ -151,29 +151,23 @@ fn sorted(line: &MetricLine, spread: &Spread) -> String {
     let marks = marks(line, spread);
     let scale = Scale::covering(values.iter().copied().chain(marks.iter().map(|mark| mark.value)).chain([0.0]), 4.0);
     let y = |x: f64| HEIGHT * (1.0 - scale.at(x) / 100.0);
-    let bars = values.len().clamp(1, BARS);
-    let shapes = (0..bars).filter_map(|i| {
-        let (start, end) = (i * values.len() / bars, (i + 1) * values.len() / bars);
-        let group = values.get(start..end)?;
-        // The value that is furthest from 0 stands for the group: no loss is smoothed away.
-        let value = group.iter().copied().max_by(|a, b| a.abs().total_cmp(&b.abs()))?;
-        if value.abs() <= ZERO {
-            return None;
-        }
+    let drawn = thinned(values);
+    let bars = drawn.len();
+    let shapes = drawn.iter().enumerate().filter(|(_, value)| value.abs() > ZERO).map(|(i, value)| {
         let (top, bottom) = (y(value.max(0.0)), y(value.min(0.0)));
         let class = if !spread.differences {
             "bar"
-        } else if value < 0.0 {
+        } else if *value < 0.0 {
             "bar worse"
         } else {
             "bar better"
         };
-        Some(format!(
+        format!(
             "<rect class=\"{class}\" x=\"{}\" y=\"{top:.1}\" width=\"{}\" height=\"{:.1}\"/>",
             percent(100.0 * i as f64 / bars as f64),
             percent(if bars > 120 { 100.0 / bars as f64 + 0.02 } else { 88.0 / bars as f64 }),
             (bottom - top).max(0.5)
-        ))
+        )
     });
     let shapes: String = shapes.collect();
     let lines: String = marks.iter().map(|mark| level(mark.class, y(mark.value))).collect();
@@ -186,6 +180,19 @@ fn sorted(line: &MetricLine, spread: &Spread) -> String {
     let ends = "<text x=\"0%\" y=\"14\" class=\"tick first\">lowest</text><text x=\"100%\" y=\"14\" class=\"tick \
                 last\">highest</text>";
     figure("Queries sorted", &note, &inner, &ticks, ends)
+}
+
+/// Of many sorted values at most [`BARS`]: each group is shown by the value that is furthest from 0, and a group on both
+/// sides of 0 by its loss, but for the last: neither the largest loss nor the largest gain is smoothed away.
+fn thinned(values: &[f64]) -> Vec<f64> {
+    let bars = values.len().min(BARS);
+    let shown = |i: usize| {
+        let next = i.saturating_add(1);
+        let group = values.get(i * values.len() / bars..next * values.len() / bars)?;
+        let (least, most) = (*group.first()?, *group.last()?);
+        Some(if least < 0.0 && (most <= 0.0 || next < bars) { least } else { most })
+    };
+    (0..bars).filter_map(shown).collect()
 }
 
 fn upright(class: &str, at: f64) -> String {
@@ -219,4 +226,54 @@ fn figure(title: &str, note: &str, inner: &str, ticks: &[(f64, String)], below: 
          width=\"100%\" height=\"20\" aria-hidden=\"true\">{below}</svg></div>\n</figure>\n",
         labels.collect::<String>()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn values_on_an_edge_fall_away_from_nothing() {
+        let found = bins(&[-0.2, -0.1, 0.1, 0.2], -0.2, 0.2, 0.1);
+        assert_eq!(found.iter().map(|(_, n)| *n).collect::<Vec<_>>(), [2, 0, 0, 2]);
+        assert_eq!(found.iter().map(|(edge, _)| (edge * 10.0).round()).collect::<Vec<_>>(), [-2.0, -1.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn a_lone_loss_or_gain_among_many_is_drawn() {
+        for (lone, others) in [(-0.01, 0.9), (0.01, -0.9), (-0.9, 0.0)] {
+            let mut values = vec![others; 1_000];
+            values.push(lone);
+            values.sort_by(f64::total_cmp);
+            assert!(thinned(&values).contains(&lone), "{lone}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_is_counted_in_its_bar(values in prop::collection::vec(-1.0..1.0_f64, 1..300)) {
+            let scale = Scale::covering(values.iter().copied().chain([0.0]), 4.0);
+            let (from, to) = scale.ends();
+            let width = round_step((to - from) / BINS);
+            let found = bins(&values, from, to, width);
+            prop_assert!(found.len() as f64 <= BINS + 1.0, "{} bars", found.len());
+            for (edge, n) in &found {
+                let inside = values.iter().filter(|x| (*edge..edge + width).contains(*x)).count() as u64;
+                prop_assert!(n.abs_diff(inside) == 0, "{edge}: {n} of {inside}");
+            }
+        }
+
+        #[test]
+        fn thinning_keeps_the_largest_loss_and_gain(mut values in prop::collection::vec(-1.0..1.0_f64, 1..2_000)) {
+            values.sort_by(f64::total_cmp);
+            let drawn = thinned(&values);
+            prop_assert_eq!(drawn.len(), values.len().min(BARS));
+            let loss = values.iter().copied().fold(0.0, f64::min);
+            let gain = values.iter().copied().fold(0.0, f64::max);
+            prop_assert_eq!(drawn.iter().copied().fold(0.0, f64::min), loss);
+            prop_assert_eq!(drawn.iter().copied().fold(0.0, f64::max), gain);
+        }
+    }
 }
