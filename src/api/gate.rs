@@ -38,7 +38,11 @@ use super::{Condition, DataFrom};
     validation = Rule::new("!has(self.schedule) || has(self.retrieval)")
         .message("spec.schedule needs spec.retrieval: an online gate watches all the time"),
     validation = Rule::new("!has(self.timeZone) || has(self.schedule)")
-        .message("spec.timeZone needs spec.schedule")
+        .message("spec.timeZone needs spec.schedule"),
+    validation = Rule::new("!has(self.report) || has(self.retrieval)")
+        .message("spec.report belongs to a gate with spec.retrieval; remove it here"),
+    validation = Rule::new("!has(self.exposeText) || !self.exposeText || has(self.report)")
+        .message("spec.exposeText says what a report may show; set spec.report too, or remove it")
 )]
 pub struct EvalGateSpec {
     /// Offline: a labelled query set, asked of both revisions.
@@ -66,6 +70,30 @@ pub struct EvalGateSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), regex(pattern = r"^[A-Za-z0-9_+/-]+$"))]
     pub time_zone: Option<String>,
+    /// Retrieval gates only: where each run keeps a page with plots, the values of each query and the answers of both
+    /// revisions. Default: nothing is kept, the numbers stay in status. A report that cannot be kept changes no verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Report>,
+    /// Whether the report shows the texts of queries (default false: only their ids). Who may read the claim reads them.
+    #[serde(default)]
+    pub expose_text: bool,
+}
+
+/// Files of each run on a claim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Report {
+    /// Name of a PersistentVolumeClaim in the same namespace that the Job may write to, at most 63 characters. Files lie
+    /// at `<path>/<release>/<revision>-<gate>-<run>`; of each release and gate the newest 20 runs are kept, at most
+    /// 1 GiB of them.
+    #[schemars(length(min = 1, max = 63))]
+    pub claim_name: String,
+    /// Directory on the claim, relative, without `..`, at most 63 characters. Default: the claim's root.
+    #[serde(default)]
+    #[schemars(length(max = 63))]
+    #[x_kube(validation = Rule::new("!self.startsWith('/') && !self.split('/').exists(part, part == '..')")
+        .message("spec.report.path must be relative and without `..`"))]
+    pub path: String,
 }
 
 /// Offline gate.
@@ -462,6 +490,9 @@ pub struct GateRun {
     /// Slice of the lowest mean on the first metric, of those with `minQueries`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worst_slice: Option<SliceResult>,
+    /// What became of the report; absent where the gate asks for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<ReportStatus>,
     /// Job that measured.
     #[schemars(length(max = 64))]
     pub job: String,
@@ -484,6 +515,24 @@ pub struct SliceResult {
     /// Mean of the baseline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<f64>,
+}
+
+/// What became of a report.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportStatus {
+    /// Where the page lies: `pvc://<claim>/<path on it>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
+    pub uri: Option<String>,
+    /// SHA-256 of the page, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub sha256: Option<String>,
+    /// Why nothing is kept. The verdict stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub problem: Option<String>,
 }
 
 /// Numbers of one metric.

@@ -574,6 +574,9 @@ pub struct GateProgress {
     /// Slice of the lowest mean on the gate's first metric.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worst_slice: Option<super::gate::SliceResult>,
+    /// What became of the report; absent where the gate asks for none, and while the run goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<super::gate::ReportStatus>,
     /// Job of the attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]

@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::api::gate::{Compat, Dataset, Method, Metric, Missing, RetrievalGate, Slices, Statistics};
+use crate::api::gate::{Compat, Dataset, EvalGateSpec, Method, Metric, Missing, RetrievalGate, Slices, Statistics};
 use crate::api::index::{Chunking, DataQuality, Search, Source};
 use crate::api::model::{Distance, EmbeddingModelSpec, Prefixes};
 use crate::api::release::Retrieval;
@@ -26,6 +26,8 @@ pub mod paths {
     pub const MODEL: &str = "/model";
     /// The dataset of a gate, read-only.
     pub const DATASET: &str = "/dataset";
+    /// The claim that keeps reports, writable.
+    pub const REPORT: &str = "/report";
     /// The file with the bearer token of an encoder.
     pub const API_KEY: &str = "/secrets/encoder/api-key";
     /// The file with certificates to trust beside the built-in roots.
@@ -202,6 +204,22 @@ pub struct EvaluateTask {
     pub spec_digest: String,
     pub candidate: Arm,
     pub baseline: Option<Arm>,
+    /// Where the files of the run are kept; no input, so it changes no digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<ReportTask>,
+}
+
+/// Files of a run, kept on the claim at [`paths::REPORT`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReportTask {
+    pub claim_name: String,
+    /// Directory on the claim.
+    pub path: String,
+    pub release: String,
+    pub gate: String,
+    /// Whether the texts of queries may be shown.
+    pub expose_text: bool,
 }
 
 /// How answers are read before metrics see them.
@@ -369,6 +387,11 @@ impl Judging {
             max_cumulative_drop: self.max_cumulative_drop,
         }
     }
+}
+
+/// Digest of the part of a gate's spec that decides what a run measures and how it is judged.
+pub fn spec_digest(spec: &EvalGateSpec) -> String {
+    digest(&(&spec.retrieval, &spec.online))
 }
 
 /// Digest of what a retrieval run saw: dataset, both arms, gate spec, evaluator version. The operator

@@ -102,6 +102,23 @@ pub struct CheckReport {
 /// Most slices that a check lists; a receipt has room for no more.
 pub const MAX_SLICES: usize = 40;
 
+/// Whether the files of a run were kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Kept {
+    /// `pvc://<claim>/<path of the page on it>`, and the page's SHA-256 in hex.
+    Written { uri: String, sha256: String },
+    /// Why they were not.
+    Lost { problem: String },
+}
+
+impl Kept {
+    /// A problem, shortened so that it takes no more of the receipt than what was written would.
+    pub fn lost(problem: &str) -> Self {
+        Self::Lost { problem: clip(problem, 255, 320) }
+    }
+}
+
 /// Result of a probe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

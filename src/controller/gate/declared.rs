@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::api::EvalGate;
-use crate::api::gate::{Baseline, Dataset, DatasetFormat, Objective, OnlineGate, RetrievalGate, Signal};
+use crate::api::gate::{Baseline, Dataset, DatasetFormat, EvalGateSpec, Objective, OnlineGate, RetrievalGate, Signal};
 use crate::controller::schedule::Schedule;
-use crate::controller::spec::{Invalid, data_from, duration};
+use crate::controller::spec::{Invalid, below_root, data_from, duration};
 use crate::worker::job::Judging;
 use crate::worker::signals::BUCKETS_MS;
 
@@ -61,6 +61,7 @@ pub fn parse(gate: &EvalGate) -> Result<Declared<'_>, Invalid> {
         }
         (None, None) => {}
     }
+    report(spec)?;
     match (&spec.retrieval, &spec.online) {
         (Some(gate), None) => Ok(Declared::Retrieval(retrieval(gate, timeout)?)),
         (None, Some(gate)) => Ok(Declared::Online(online(gate)?)),
@@ -68,6 +69,30 @@ pub fn parse(gate: &EvalGate) -> Result<Declared<'_>, Invalid> {
             Err(Invalid::new("spec", "must hold exactly one of `retrieval` and `online`"))
         }
     }
+}
+
+fn report(spec: &EvalGateSpec) -> Result<(), Invalid> {
+    let Some(report) = &spec.report else {
+        if spec.expose_text {
+            let problem = "says what a report may show; set `spec.report` too, or remove it";
+            return Err(Invalid::new("spec.exposeText", problem));
+        }
+        return Ok(());
+    };
+    if spec.retrieval.is_none() {
+        return Err(Invalid::new("spec.report", "belongs to a gate with `spec.retrieval`; remove it here"));
+    }
+    // Claim and path become part of an address that a receipt has room for.
+    for (field, text) in [("claimName", &report.claim_name), ("path", &report.path)] {
+        if text.len() > 63 {
+            let problem = format!("has {} bytes; it must have at most 63", text.len());
+            return Err(Invalid::new(format!("spec.report.{field}"), problem));
+        }
+    }
+    if report.claim_name.is_empty() {
+        return Err(Invalid::new("spec.report.claimName", "is empty; write the name of a PersistentVolumeClaim"));
+    }
+    below_root("spec.report.path", &report.path)
 }
 
 fn retrieval(gate: &RetrievalGate, timeout: Duration) -> Result<Retrieval<'_>, Invalid> {

@@ -44,7 +44,7 @@ pub fn plan(gate: &EvalGate, observed: &Observed) -> Plan<EvalGateStatus> {
     if gate.metadata.deletion_timestamp.is_some() {
         return Plan::of(status);
     }
-    let digest = super::spec_digest(&gate.spec);
+    let digest = crate::worker::job::spec_digest(&gate.spec);
     let mut pass = Pass { gate, observed, digest, check_name: render::check_name(gate), plan: Plan::of(status) };
     pass.plan.status.last_runs = runs::collect(gate, &observed.releases);
     let state = match declared::parse(gate) {

@@ -16,7 +16,7 @@ pub const PURPOSE_CHECK: &str = "check";
 /// Name of the next check: after one that counted for the present spec it is another, so that a check can be made
 /// again.
 pub fn check_name(gate: &EvalGate) -> String {
-    let digest = super::spec_digest(&gate.spec);
+    let digest = crate::worker::job::spec_digest(&gate.spec);
     let dataset = gate.status.as_ref().and_then(|status| status.dataset.as_ref());
     let before = dataset.filter(|dataset| dataset.spec_digest == digest).map(|dataset| dataset.checked_at.as_str());
     pod::job_name(&gate.name_any(), &(gate.uid().unwrap_or_default(), PURPOSE_CHECK, &digest, before))

@@ -22,7 +22,7 @@ use crate::controller::model;
 use crate::controller::pod::{self, JobRequest, LIGHT, Mounts, Pod, SERVE};
 use crate::controller::reconcile::owner;
 use crate::controller::spec::duration;
-use crate::worker::job::{Arm, JobInput, ServeTask, Task, paths};
+use crate::worker::job::{Arm, EvaluateTask, JobInput, ServeTask, Task, paths};
 
 fn labels(release: &RagRelease, revision: &str) -> BTreeMap<String, String> {
     let mut labels = pod::labels(&release.name_any(), &release.uid().unwrap_or_default());
@@ -151,12 +151,18 @@ pub fn no_dataset() -> Dataset {
     Dataset { from: DataFrom::default(), format: DatasetFormat::Beir, split: String::new() }
 }
 
-/// The Job of one gate run. It mounts the dataset and nothing else: its arms are Services.
+/// The Job of one gate run. It mounts the dataset, read-only, and where reports are kept: its arms are Services.
 pub fn evaluate_job(release: &RagRelease, config: &Config, gate: &FrozenGate, name: &str, input: &JobInput) -> Value {
     let uid = release.uid().unwrap_or_default();
     let mounts = match gate.spec.retrieval.as_ref() {
         Some(retrieval) => Mounts::default().data(&retrieval.dataset.from, paths::DATASET),
         None => Mounts::default(),
+    };
+    let mounts = match &input.task {
+        Task::Evaluate(EvaluateTask { report: Some(report), .. }) => {
+            mounts.claim(&report.claim_name, paths::REPORT, false)
+        }
+        _ => mounts,
     };
     let (least, most) = (Duration::from_secs(1), Duration::from_secs(72 * 3600));
     let deadline = duration("timeout", &gate.spec.timeout, least, most).unwrap_or(Duration::from_secs(1_800));

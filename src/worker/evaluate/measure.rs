@@ -210,8 +210,9 @@ pub fn inputs(dataset: &Dataset, gate: &Gate, candidate: &Identity, baseline: Op
         statistics: gate.statistics.clone(),
         slices: gate.slices.clone(),
         counting: gate.counting,
-        spec_digest: job::digest(&(&gate.metrics, &gate.statistics, &gate.slices, &gate.counting)),
+        spec_digest: gate.spec_digest.clone(),
         candidate: arm(candidate),
         baseline: baseline.map(arm),
+        report: None,
     })
 }

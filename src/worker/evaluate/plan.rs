@@ -25,6 +25,9 @@ pub struct Gate {
     pub counting: Counting,
     /// Whether the gate wants a comparison.
     pub baseline: Baseline,
+    /// Digest of what was asked for: of a gate's file the one that the operator takes, so that equal inputs draw equal
+    /// numbers.
+    pub spec_digest: String,
 }
 
 /// What an arm is asked for, and how its answers are read.
@@ -46,12 +49,14 @@ impl Gate {
     ) -> Result<Self, String> {
         let judging = Judging::of(&metrics, &statistics, slices.as_ref(), max_cumulative_drop)
             .map_err(|(field, problem)| format!("{field}: {problem}"))?;
-        Ok(Self { metrics, statistics, slices, judging, counting: Counting::default(), baseline })
+        let spec_digest = job::digest(&(&metrics, &statistics, &slices, &Counting::default()));
+        Ok(Self { metrics, statistics, slices, judging, counting: Counting::default(), baseline, spec_digest })
     }
 
     /// The same gate with another reading of answers.
     pub fn counting(self, counting: Counting) -> Self {
-        Self { counting, ..self }
+        let spec_digest = job::digest(&(&self.metrics, &self.statistics, &self.slices, &counting));
+        Self { counting, spec_digest, ..self }
     }
 
     /// Reads the EvalGate of a YAML file; of several documents the one that can be measured offline.
@@ -60,8 +65,11 @@ impl Gate {
         let text = std::fs::read_to_string(file).map_err(|e| wrong(format!("cannot be read: {e}")))?;
         let documents = serde_yaml::Deserializer::from_str(&text).map(Option::<EvalGate>::deserialize);
         let gates = documents.collect::<Result<Vec<_>, _>>().map_err(|e| wrong(format!("is not an EvalGate: {e}")))?;
-        let mut retrievals = gates.into_iter().flatten().filter_map(|gate| gate.spec.retrieval);
-        let retrieval = retrievals.next().ok_or_else(|| {
+        let mut retrievals = gates.into_iter().flatten().filter_map(|gate| {
+            let digest = job::spec_digest(&gate.spec);
+            Some((gate.spec.retrieval?, digest))
+        });
+        let (retrieval, spec_digest) = retrievals.next().ok_or_else(|| {
             wrong("is a gate without spec.retrieval; only a retrieval gate can be measured offline".to_owned())
         })?;
         if retrievals.next().is_some() {
@@ -72,7 +80,7 @@ impl Gate {
         let counting = Counting::of(&retrieval);
         let (slices, most) = (retrieval.slices, retrieval.max_cumulative_drop);
         let gate = Self::new(retrieval.metrics, retrieval.statistics, slices, most, retrieval.baseline);
-        gate.map(|gate| gate.counting(counting)).map_err(wrong)
+        gate.map(|gate| Self { spec_digest, ..gate.counting(counting) }).map_err(wrong)
     }
 
     /// What the arms are asked for, if the data set has what the metrics read.

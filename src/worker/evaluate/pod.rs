@@ -6,6 +6,10 @@ use std::path::{Component, Path, PathBuf};
 use super::measure::{Answered, Identity, answers, leave_out, measured};
 use super::plan::{Arm, Gate};
 use super::progress::Progress;
+use super::repeat;
+use super::report::gather::{self, Found, Told};
+use super::report::keep::{self, Place};
+use super::show;
 use super::stopped::{Cause, Stopped};
 use crate::api::gate::{Baseline, Dataset as DatasetSpec, DatasetFormat};
 use crate::evaluation::dataset::{Dataset, Files};
@@ -13,13 +17,16 @@ use crate::evaluation::slice::{clusters, distinct, slices};
 use crate::evaluation::verdict::{SliceRules, judge};
 use crate::worker::exit::Failure;
 use crate::worker::job::{self, CheckTask, EvaluateTask, JobInput, Task, paths};
-use crate::worker::receipt::{Body, CheckReport, Counts, EvaluateReport, MAX_SLICES};
+use crate::worker::receipt::{Body, CheckReport, Counts, EvaluateReport, Kept, MAX_SLICES};
 
 /// Carries out the task of a Job.
 pub fn carry_out(input: &JobInput) -> Result<Body, Failure> {
     match &input.task {
         Task::Check(task) => check(task, Path::new(paths::DATASET)),
-        Task::Evaluate(task) => super::block_on(evaluate(task, Path::new(paths::DATASET)))?,
+        Task::Evaluate(task) => {
+            let mounts = Mounts { dataset: Path::new(paths::DATASET), report: Path::new(paths::REPORT) };
+            super::block_on(evaluate(task, &input.run, mounts))?
+        }
         Task::Build(_) | Task::Verify(_) | Task::Prune(_) | Task::Probe(_) | Task::Serve(_) => Err(Failure::invalid(
             "InvalidSpec",
             "the job input is none for `rag evaluate`: task must be check or evaluate",
@@ -53,7 +60,14 @@ pub fn report(dataset: &Dataset, by: &[String], cluster_by: Option<&str>) -> Che
     }
 }
 
-async fn evaluate(task: &EvaluateTask, mount: &Path) -> Result<Body, Failure> {
+/// Where the volumes of a run lie.
+#[derive(Clone, Copy)]
+struct Mounts<'a> {
+    dataset: &'a Path,
+    report: &'a Path,
+}
+
+async fn evaluate(task: &EvaluateTask, run: &str, mounts: Mounts<'_>) -> Result<Body, Failure> {
     let invalid = |text: String| Failure::invalid("InvalidSpec", text);
     let baseline = if task.baseline.is_some() { Baseline::Stable } else { Baseline::None };
     let gate = Gate::new(task.metrics.clone(), task.statistics.clone(), task.slices.clone(), None, baseline)
@@ -61,7 +75,7 @@ async fn evaluate(task: &EvaluateTask, mount: &Path) -> Result<Body, Failure> {
         .counting(task.counting);
     let candidate = planned(&task.candidate).map_err(invalid)?;
     let baseline = task.baseline.as_ref().map(planned).transpose().map_err(invalid)?;
-    let mut dataset = Dataset::read(&files(&task.dataset, mount)?).map_err(Stopped::from)?;
+    let mut dataset = Dataset::read(&files(&task.dataset, mounts.dataset)?).map_err(Stopped::from)?;
     if dataset.digest() != task.dataset_digest {
         let text = format!("The data set has digest {} where {} was planned.", dataset.digest(), task.dataset_digest);
         return Err(Stopped::new(Cause::InputsChanged, text).into());
@@ -77,13 +91,47 @@ async fn evaluate(task: &EvaluateTask, mount: &Path) -> Result<Body, Failure> {
         None => None,
     };
     leave_out(&mut dataset, gate.counting, &from_candidate, from_baseline.as_ref());
-    let run = measured(&dataset, &gate, job::run_inputs(task), &from_candidate, from_baseline.as_ref())?;
-    // For people who read the log; the operator judges the receipt, and knows what earlier releases lost.
-    let evidence = run.evidence();
-    let judged = judge(&gate.judging.criteria(), &evidence);
-    eprintln!("{}", super::show::table(&gate, Some(&run), &judged));
-    let counts = Counts { unjudged: run.comparison.unjudged, without_relevant: run.comparison.without_relevant };
-    Ok(Body::Evaluate(Box::new(EvaluateReport::new(run.inputs, counts, &evidence))))
+    let measured = measured(&dataset, &gate, job::run_inputs(task), &from_candidate, from_baseline.as_ref())?;
+    let found =
+        Found { dataset: &dataset, candidate: &from_candidate, baseline: from_baseline.as_ref(), measured: &measured };
+    let kept = tell(task, run, mounts.report, &gate, found);
+    let comparison = &measured.comparison;
+    let counts = Counts { unjudged: comparison.unjudged, without_relevant: comparison.without_relevant };
+    let mut report = EvaluateReport::new(measured.inputs.clone(), counts, &measured.evidence());
+    report.report = kept;
+    Ok(Body::Evaluate(Box::new(report)))
+}
+
+/// For people: a table in the log, and the files that the gate asks for. The operator judges the receipt.
+fn tell(task: &EvaluateTask, run: &str, mount: &Path, gate: &Gate, found: Found<'_>) -> Option<Kept> {
+    let measured = found.measured;
+    let judged = judge(&gate.judging.criteria(), &measured.evidence());
+    let mut told = Told {
+        candidate: task.candidate.revision.clone(),
+        baseline: task.baseline.as_ref().map(|arm| arm.revision.clone()).unwrap_or_default(),
+        ..Told::default()
+    };
+    let Some(report) = &task.report else {
+        eprintln!("{}", show::table(&gather::page(gate, Some(found), &judged, &told)));
+        return None;
+    };
+    let kept = match Place::of(report, &task.candidate.revision, run) {
+        Ok(place) => {
+            let baseline = found.baseline.map(|_| place.run_file("baseline"));
+            told.subject = format!("gate {}, release {}", report.gate, report.release);
+            told.repeat = repeat::from_kept(report, &place.run_file("candidate"), baseline.as_deref());
+            told.expose_text = report.expose_text;
+            let page = gather::page(gate, Some(found), &judged, &told);
+            eprintln!("{}", show::table(&page));
+            keep::keep(mount, &place, &page, gate, &found)
+        }
+        Err(problem) => Kept::lost(&problem),
+    };
+    match &kept {
+        Kept::Written { uri, .. } => eprintln!("the report is kept at {uri}"),
+        Kept::Lost { problem } => eprintln!("note: the report is not kept: {problem}"),
+    }
+    Some(kept)
 }
 
 fn planned(arm: &job::Arm) -> Result<(Arm, Identity), String> {
@@ -209,7 +257,12 @@ mod tests {
             spec_digest: "s".to_owned(),
             candidate,
             baseline,
+            report: None,
         }
+    }
+
+    fn on(dataset: &Path) -> Mounts<'_> {
+        Mounts { dataset, report: Path::new("/nowhere") }
     }
 
     fn report_of(body: Body) -> EvaluateReport {
@@ -225,7 +278,7 @@ mod tests {
         let (candidate, _) = arm("a", 60).await;
         let (baseline, _) = arm("b", 0).await;
         let task = task(mount.path(), candidate, Some(baseline));
-        let report = report_of(evaluate(&task, mount.path()).await.unwrap());
+        let report = report_of(evaluate(&task, "r1", on(mount.path())).await.unwrap());
         assert_eq!(report.inputs, job::run_inputs(&task));
         assert_eq!(report.n, [Some(150), Some(150), Some(150), Some(0), Some(0), None]);
         let row = report.evidence(true, Vec::new()).rows[0];
@@ -242,11 +295,132 @@ mod tests {
         assert!(judged.gate.sentence.contains("success@1 changed by -0.4000"), "{}", judged.gate.sentence);
     }
 
+    /// The command line and the operator, each in its own way, over the same two arms.
+    #[tokio::test]
+    async fn a_gate_file_gives_the_operators_verdict() {
+        use crate::controller::release::plan::verdict::judged;
+        let mount = mounted();
+        let (baseline, _) = arm("b", 0).await;
+        // Nothing lost, a little, as much as is allowed, far too much; with and without what else a gate may say.
+        for lost in [0, 1, 6, 8, 60] {
+            let (candidate, _) = arm("a", lost).await;
+            for (metric, statistics) in [
+                ("{name: success@1, margin: 0.05}", "{}"),
+                ("{name: success@1, margin: 0.02, floor: 0.99}", "{method: PairedT}"),
+                ("{name: ndcg@10, margin: 0.1}, {name: mrr, floor: 0.97, required: false}", "{alpha: 0.2, seed: 3}"),
+            ] {
+                for compared in [true, false] {
+                    let file = mount.path().join("gate.yaml");
+                    let text = format!(
+                        "apiVersion: ragops.dev/v1alpha1\nkind: EvalGate\nmetadata: {{name: g}}\nspec:\n  retrieval:\n    \
+                         dataset: {{from: {{configMap: {{name: d}}}}}}\n    metrics: [{metric}]\n    statistics: \
+                         {statistics}\n"
+                    );
+                    std::fs::write(&file, &text).unwrap();
+                    let gate: crate::api::EvalGate = serde_yaml::from_str(&text).unwrap();
+                    let retrieval = gate.spec.retrieval.unwrap();
+                    // In the cluster: a Job, its receipt, the operator.
+                    let mut task = task(mount.path(), candidate.clone(), compared.then(|| baseline.clone()));
+                    (task.metrics, task.statistics) = (retrieval.metrics.clone(), retrieval.statistics.clone());
+                    let gate = Gate::read(&file).unwrap();
+                    task.spec_digest = gate.spec_digest.clone();
+                    let body = evaluate(&task, "r1", on(mount.path())).await.unwrap();
+                    let line = Receipt { v: 1, run: "r1".to_owned(), body }.to_line().unwrap();
+                    let report = report_of(Receipt::parse(&line, "r1").unwrap().body);
+                    let there = judged(&retrieval, &report, &job::run_inputs(&task), compared, Vec::new()).judged;
+                    // On the command line: a file, two URLs.
+                    let arm = |plan: &job::Arm| Arm::parse(&plan.url, None, &[]).unwrap();
+                    let order = super::super::MeasureOrder {
+                        files: Files::config_map(mount.path()),
+                        gate,
+                        candidate: arm(&candidate),
+                        baseline: compared.then(|| arm(&baseline)),
+                    };
+                    let outcome = super::super::measure(&order).await;
+                    let here = super::super::judgement(&order, &outcome);
+                    assert_eq!(here, there, "{lost} {metric} {compared}");
+                }
+            }
+        }
+    }
+
+    fn reported(mut task: EvaluateTask) -> EvaluateTask {
+        task.report = Some(job::ReportTask {
+            claim_name: "reports".to_owned(),
+            path: "rag".to_owned(),
+            release: "handbook".to_owned(),
+            gate: "quality".to_owned(),
+            expose_text: false,
+        });
+        task.candidate.revision = "a".to_owned();
+        task
+    }
+
+    #[tokio::test]
+    async fn a_report_is_kept_beside_what_repeats_it() {
+        let (mount, claim) = (mounted(), tempfile::tempdir().unwrap());
+        let (candidate, _) = arm("a", 60).await;
+        let (baseline, _) = arm("b", 0).await;
+        let task = reported(task(mount.path(), candidate, Some(baseline)));
+        let mounts = Mounts { dataset: mount.path(), report: claim.path() };
+        let report = report_of(evaluate(&task, "r1", mounts).await.unwrap());
+        let Some(Kept::Written { uri, sha256 }) = &report.report else { panic!("{:?}", report.report) };
+        assert!(uri.starts_with("pvc://reports/rag/handbook/a-quality-") && uri.ends_with(".html"), "{uri}");
+        let page = claim.path().join(uri.strip_prefix("pvc://reports/").unwrap());
+        let html = std::fs::read(&page).unwrap();
+        assert_eq!(*sha256, job::hex(&<sha2::Sha256 as sha2::Digest>::digest(&html)));
+        let html = String::from_utf8(html).unwrap();
+        assert!(html.contains("RegressionProven") && html.contains("gate quality, release handbook"));
+        // The runs beside it give the same numbers again, on a laptop.
+        let beside = |suffix: &str| page.with_extension("").display().to_string() + suffix;
+        let arm = |suffix: &str| Arm::parse(&beside(suffix), None, &[]).unwrap();
+        let order = super::super::MeasureOrder {
+            files: Files::config_map(mount.path()),
+            gate: Gate::new(task.metrics.clone(), task.statistics.clone(), None, None, Baseline::Stable).unwrap(),
+            candidate: arm(".candidate.run"),
+            baseline: Some(arm(".baseline.run")),
+        };
+        let again = super::super::measure(&order).await.unwrap_or_else(|e| panic!("{e}")).measured;
+        let first = report.evidence(true, Vec::new()).rows[0];
+        let row = again.comparison.rows[0];
+        assert_eq!(
+            (row.candidate, row.baseline, row.lower, row.upper),
+            (first.candidate, first.baseline, first.lower, first.upper)
+        );
+        let rows = std::fs::read_to_string(beside(".jsonl")).unwrap();
+        assert_eq!(rows.lines().count(), 300);
+        // The same run again writes the same bytes.
+        let second = report_of(evaluate(&task, "r1", mounts).await.unwrap());
+        assert_eq!(second, report);
+    }
+
+    #[tokio::test]
+    async fn a_report_that_cannot_be_kept_changes_no_number() {
+        let mount = mounted();
+        let (candidate, _) = arm("a", 60).await;
+        let without = task(mount.path(), candidate, None);
+        let with = reported(without.clone());
+        let plain = report_of(evaluate(&without, "r1", on(mount.path())).await.unwrap());
+        // Its place is a file, as a claim that is full or read-only is no place either.
+        let blocked = mount.path().join("queries.jsonl");
+        let mounts = Mounts { dataset: mount.path(), report: &blocked };
+        let report = report_of(evaluate(&with, "r1", mounts).await.unwrap());
+        let Some(Kept::Lost { problem }) = &report.report else { panic!("{:?}", report.report) };
+        assert!(problem.contains("claim reports"), "{problem}");
+        assert_eq!(EvaluateReport { report: None, ..report }, plain);
+        let odd = EvaluateTask {
+            report: with.report.map(|report| job::ReportTask { gate: "../x".to_owned(), ..report }),
+            ..without
+        };
+        let report = report_of(evaluate(&odd, "r1", on(mount.path())).await.unwrap());
+        assert!(matches!(report.report, Some(Kept::Lost { .. })));
+    }
+
     #[tokio::test]
     async fn a_first_release_has_no_baseline() {
         let mount = mounted();
         let (candidate, _) = arm("a", 0).await;
-        let report = report_of(evaluate(&task(mount.path(), candidate, None), mount.path()).await.unwrap());
+        let report = report_of(evaluate(&task(mount.path(), candidate, None), "r1", on(mount.path())).await.unwrap());
         assert_eq!(report.n, [Some(150), Some(150), None, Some(0), Some(0), None]);
         let row = report.evidence(false, Vec::new()).rows[0];
         assert_eq!((row.candidate, row.baseline, row.lower), (1.0, None, None));
@@ -264,7 +438,7 @@ mod tests {
                 "fingerprint" => task.candidate.fingerprint = "z".to_owned(),
                 _ => task.dataset_digest = "z".to_owned(),
             }
-            match evaluate(&task, mount.path()).await.unwrap_err() {
+            match evaluate(&task, "r1", on(mount.path())).await.unwrap_err() {
                 Failure::Invalid { reason, text } => {
                     assert_eq!(reason, "InputsChanged");
                     assert!(text.contains("z was planned"), "{text}");
@@ -312,5 +486,35 @@ mod tests {
             task: Task::Prune(job::PruneTask { owner_uid: "u".to_owned(), physical: Vec::new() }),
         };
         assert_eq!(carry_out(&input).unwrap_err().code(), 42);
+    }
+
+    /// Claim and path at their longest, names of 40 characters: what the largest receipt keeps room for.
+    #[test]
+    fn the_report_takes_no_more_of_a_receipt_than_is_kept_for_it() {
+        let task = job::ReportTask {
+            claim_name: "c".repeat(63),
+            path: "p".repeat(63),
+            release: "r".repeat(40),
+            gate: "g".repeat(40),
+            expose_text: true,
+        };
+        let place = Place::of(&task, &"a".repeat(10), &"r".repeat(72)).unwrap();
+        let kept = Kept::Written { uri: place.uri(), sha256: "f".repeat(64) };
+        let Kept::Written { uri, .. } = &kept else { panic!("written") };
+        assert!(uri.len() <= 255, "{}", uri.len());
+        let line = |kept: &Kept| {
+            let body = Body::Error(crate::worker::receipt::ErrorReport {
+                reason: String::new(),
+                error: serde_json::to_string(kept).unwrap(),
+            });
+            Receipt { v: 1, run: String::new(), body }.to_line().unwrap()
+        };
+        let empty = line(&Kept::lost("")).len();
+        let bytes = |kept: &Kept| serde_json::to_string(kept).unwrap().len() + "\"report\":,".len();
+        assert!(bytes(&kept) <= 351, "{}", bytes(&kept));
+        for c in ['a', '"', 'é', '🌍'] {
+            let lost = Kept::lost(&c.to_string().repeat(999));
+            assert!(line(&lost).len() - empty <= 700, "{c}");
+        }
     }
 }

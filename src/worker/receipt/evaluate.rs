@@ -28,6 +28,9 @@ pub struct EvaluateReport {
     pub worst: Option<(i64, i64, f64, Option<f64>)>,
     /// Names of the slices above, in the order in which they first stand there.
     pub names: Vec<String>,
+    /// What became of the files that the gate asks for; absent where it asks for none. No verdict reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<super::Kept>,
 }
 
 /// [slice, metric, Holm-adjusted harm p, numbers]
@@ -145,6 +148,7 @@ impl EvaluateReport {
                 .collect(),
             worst: evidence.worst.as_ref().map(|w| (index(w.slice), whole(w.n), w.candidate, w.baseline)),
             names: named.into_iter().map(|(_, name)| name.to_owned()).collect(),
+            report: None,
         }
     }
 

@@ -48,6 +48,7 @@ fn finished(release: &str, run: &GateProgress, scheduled: bool) -> Option<GateRu
         metrics: run.metrics.clone(),
         required_queries: run.required_queries,
         worst_slice: run.worst_slice.clone(),
+        report: run.report.clone(),
         job: run.job.clone()?,
         finished_at: run.finished_at.clone()?,
     })

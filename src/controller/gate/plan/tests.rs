@@ -270,7 +270,7 @@ fn a_data_set_is_read_in_full_before_the_gate_is_usable() {
     w.read("d1", 168).usable("168 queries with 336 judgments");
     let dataset = w.status().dataset.clone().unwrap();
     assert_eq!((dataset.digest.as_str(), dataset.queries, dataset.judgments), ("d1", 168, 336));
-    assert_eq!(dataset.spec_digest, super::super::spec_digest(&w.gate.spec));
+    assert_eq!(dataset.spec_digest, crate::worker::job::spec_digest(&w.gate.spec));
     assert_eq!(dataset.checked_at, text_of(1_000_005));
     assert_eq!(w.status().kind.as_deref(), Some("retrieval"));
     assert_eq!(w.status().observed_generation, 1);
@@ -714,6 +714,12 @@ fn specs_that_break_a_rule_stall() {
         ("/timeout", json!("25h"), "between"),
         ("/retries", json!(11), "from 0 to 10"),
         ("/retries", json!(-1), "is -1"),
+        ("/report", json!({"claimName": "r", "path": "../x"}), "relative path"),
+        ("/report", json!({"claimName": "r", "path": "/x"}), "relative path"),
+        ("/report", json!({"claimName": "r", "path": "p".repeat(64)}), "at most 63"),
+        ("/report", json!({"claimName": "c".repeat(64)}), "at most 63"),
+        ("/report", json!({"claimName": ""}), "is empty"),
+        ("/exposeText", json!(true), "set `spec.report` too"),
         (from, json!({}), "exactly one"),
         (from, json!({"configMap": {"name": "a"}, "volume": {"claimName": "b"}}), "exactly one"),
         (from, json!({"volume": {"claimName": "a", "path": "../x"}}), "relative"),
@@ -743,7 +749,9 @@ fn specs_that_break_a_rule_stall() {
         ("/retrieval/statistics/seed", json!(-7), "0 or more"),
     ] {
         let mut spec = offline();
-        for (field, default) in [("timeout", json!("30m")), ("retries", json!(2))] {
+        let defaults =
+            [("timeout", json!("30m")), ("retries", json!(2)), ("report", Value::Null), ("exposeText", json!(false))];
+        for (field, default) in defaults {
             spec[field] = default;
         }
         spec["retrieval"]["dataset"]["split"] = json!("test");
@@ -759,6 +767,7 @@ fn specs_that_break_a_rule_stall() {
 #[test]
 fn online_specs_that_break_a_rule_stall() {
     for (path, value, word) in [
+        ("/report", json!({"claimName": "r"}), "belongs to a gate with `spec.retrieval`"),
         ("/online/interval", json!("500ms"), "between"),
         ("/online/interval", json!("6m"), "between"),
         ("/online/window", json!("0s"), "between"),
@@ -775,6 +784,7 @@ fn online_specs_that_break_a_rule_stall() {
         let mut spec = live();
         spec["online"]["interval"] = json!("5s");
         spec["online"]["window"] = json!("5s");
+        spec["report"] = Value::Null;
         *spec.pointer_mut(path).unwrap() = value;
         let mut w = world(spec);
         w.settle().stalls(Reason::InvalidSpec, word);

@@ -8,25 +8,27 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{Draft, verdict};
-use crate::api::gate::{Baseline, VerdictWord};
+use super::{Draft, elapsed, verdict};
+use crate::api::gate::{Baseline, ReportStatus, VerdictWord};
 use crate::api::reason::VerdictReason;
 use crate::api::release::{Failure, FrozenGate, GateProgress, OnInconclusive, RollbackCause, Stage, When};
 use crate::api::{EvalGate, Reason};
-use crate::controller::attempt::Outcome;
+use crate::controller::attempt::{Outcome, waits_for_volumes, why_stuck};
 use crate::controller::condition::{self, State, parse_time};
 use crate::controller::plan::{Action, ChildKind};
 use crate::controller::pod::job_name;
 use crate::controller::read::Referred;
 use crate::controller::release::render;
 use crate::controller::release::revision::Snapshot;
-use crate::worker::job::{Counting, EvaluateTask, JobInput, Task, digest, run_inputs};
+use crate::worker::job::{Counting, EvaluateTask, JobInput, ReportTask, Task, digest, run_inputs};
 use crate::worker::receipt::Body;
 
 /// A check of a dataset counts for this long before a candidate starts.
 const CHECK_AGE: Duration = Duration::from_secs(3600);
 /// Time between attempts once `retries` are spent.
 const RETRY: Duration = Duration::from_secs(3600);
+/// How long a pod may take to start before its report is given up.
+const MOUNT: Duration = Duration::from_secs(30);
 /// A finished Job is kept this long.
 const KEEP_SECONDS: i64 = 3_600;
 const KEEP_FAILED_SECONDS: i64 = 86_400;
@@ -75,7 +77,7 @@ impl Draft<'_> {
             );
             return Err(State::stalled(Reason::InvalidSpec, text));
         }
-        let wanted = crate::controller::gate::spec_digest(&found.spec);
+        let wanted = crate::worker::job::spec_digest(&found.spec);
         if wanted != gate.spec_digest {
             gate.spec = found.spec.clone();
             gate.spec_digest = wanted.clone();
@@ -126,8 +128,11 @@ impl Draft<'_> {
         let Some(i) = self.plan.status.gates.iter().position(|g| g.name == gate.name) else {
             return Gates::Hold(State::waiting(Reason::Verifying, format!("Gate {} is prepared.", gate.name)));
         };
-        let task = self.task(gate, candidate, baseline);
+        let mut task = self.task(gate, candidate, baseline);
         let Some(progress) = self.plan.status.gates.get(i).cloned() else { return Gates::Passed };
+        if without_report(&progress) {
+            task.report = None;
+        }
         let (progress, gates) = match progress.verdict {
             None => self.attempt(progress, gate, &task),
             Some(verdict) => self.decided(progress, verdict, gate, &task),
@@ -179,6 +184,9 @@ impl Draft<'_> {
                 let text = format!("A Job {name} that is not ours stands in the way; delete or rename it.");
                 (progress, Some(State::stalled(Reason::NotOwned, text)))
             }
+            Some(Outcome::Running | Outcome::Stuck { .. }) if self.report_hinders(&name, task) => {
+                self.leave_report_out(progress, gate, task, since)
+            }
             Some(Outcome::Running) => {
                 self.plan.look_again(Duration::from_secs(10));
                 (progress, hold(running))
@@ -196,6 +204,9 @@ impl Draft<'_> {
                     let compared = task.baseline.is_some();
                     let told = verdict::judged(&retrieval, &report, &run_inputs(task), compared, promoted);
                     verdict::record(&mut progress, told, at);
+                }
+                if let Some(kept) = &report.report {
+                    progress.report = Some(verdict::kept(kept));
                 }
                 self.expire(name, KEEP_SECONDS);
                 (progress, None)
@@ -221,6 +232,38 @@ impl Draft<'_> {
     fn began_before(&self, name: &str) -> bool {
         let scheduled = self.old.scheduled.iter().map(|scheduled| &scheduled.run);
         self.old.gates.iter().chain(scheduled).any(|run| run.job.as_deref() == Some(name))
+    }
+
+    /// Whether the pod of a run has waited too long to start, and the claim of the report may be why: one that is
+    /// missing, or on another node, must not cost the verdict.
+    fn report_hinders(&self, job: &str, task: &EvaluateTask) -> bool {
+        let attempt = self.world().and_then(|world| world.attempts.get(job)).filter(|_| task.report.is_some());
+        let Some(attempt) = attempt else { return false };
+        let created = attempt.job.as_ref().and_then(|job| job.metadata.creation_timestamp.as_ref()).map(|at| at.0);
+        let waited = created.is_some_and(|at| elapsed(at, self.now()) > MOUNT);
+        let unscheduled = |pod| matches!(why_stuck(pod), Some((Reason::PodUnschedulable, _)));
+        waited && attempt.pods.iter().any(|pod| unscheduled(pod) || waits_for_volumes(pod, self.now()))
+    }
+
+    /// The same run again, without a report: it is the same attempt, since nothing was measured.
+    fn leave_report_out(
+        &mut self,
+        mut progress: GateProgress,
+        gate: &FrozenGate,
+        task: &EvaluateTask,
+        since: &str,
+    ) -> (GateProgress, Option<State>) {
+        let claim = task.report.as_ref().map(|report| report.claim_name.clone()).unwrap_or_default();
+        let job = progress.job.clone().unwrap_or_default();
+        self.plan.actions.extend(self.deletion(&job));
+        let problem = format!(
+            "The Job did not start with claim {claim}, so the run goes on without a report. Does the claim exist, and can \
+             it be mounted on the node of the pod?"
+        );
+        progress.report = Some(ReportStatus { problem: Some(problem), ..ReportStatus::default() });
+        let task = EvaluateTask { report: None, ..task.clone() };
+        progress.job = Some(self.job_of(&progress, gate, &task, since));
+        self.measure(progress, gate, &task, since)
     }
 
     /// A verdict is progress, whatever it says; a run that measured nothing is none.
@@ -326,15 +369,20 @@ impl Draft<'_> {
     }
 
     fn begin(&self, progress: &mut GateProgress, gate: &FrozenGate, task: &EvaluateTask, since: &str) {
-        let evidence = evidence_key(&self.release.uid().unwrap_or_default(), task);
-        let name = job_name(&self.release.name_any(), &(&evidence, &gate.name, progress.attempt, since));
-        progress.evidence = Some(evidence);
-        progress.job = Some(name);
+        progress.evidence = Some(evidence_key(&self.release.uid().unwrap_or_default(), task));
+        progress.job = Some(self.job_of(progress, gate, task, since));
         progress.finished_at = None;
         progress.message = None;
         progress.reason = None;
         progress.metrics = Vec::new();
         progress.worst_slice = None;
+        progress.report = None;
+    }
+
+    fn job_of(&self, progress: &GateProgress, gate: &FrozenGate, task: &EvaluateTask, since: &str) -> String {
+        let (evidence, release) = (&progress.evidence, self.release.name_any());
+        // With and without a report are two Jobs.
+        job_name(&release, &(evidence, &gate.name, progress.attempt, since, task.report.is_some()))
     }
 
     pub(super) fn task(&self, gate: &FrozenGate, candidate: &Snapshot, baseline: Option<&Snapshot>) -> EvaluateTask {
@@ -355,18 +403,26 @@ impl Draft<'_> {
             spec_digest: gate.spec_digest.clone(),
             candidate: arm(candidate),
             baseline: baseline.filter(|_| compared).map(arm),
+            report: gate.spec.report.as_ref().map(|report| ReportTask {
+                claim_name: report.claim_name.clone(),
+                path: report.path.clone(),
+                release: self.release.name_any(),
+                gate: gate.name.clone(),
+                expose_text: gate.spec.expose_text,
+            }),
         }
     }
 
     /// Takes the Jobs of a withdrawn candidate away: a cancelled run has no verdict.
     pub(super) fn cancel_runs(&mut self) {
-        let Some(world) = self.world() else { return };
-        for gate in self.plan.status.gates.iter().filter(|g| g.verdict.is_none()) {
-            let Some(name) = gate.job.as_deref() else { continue };
-            let uid = world.attempts.get(name).and_then(|a| a.job.as_ref()).and_then(|j| j.metadata.uid.clone());
-            let Some(uid) = uid else { continue };
-            self.plan.actions.push(Action::Delete { kind: ChildKind::Job, name: name.to_owned(), uid });
-        }
+        let running = self.plan.status.gates.iter().filter(|g| g.verdict.is_none());
+        let deletions: Vec<Action> = running.filter_map(|g| self.deletion(g.job.as_deref()?)).collect();
+        self.plan.actions.extend(deletions);
+    }
+
+    pub(super) fn deletion(&self, job: &str) -> Option<Action> {
+        let uid = self.world()?.attempts.get(job)?.job.as_ref()?.metadata.uid.clone()?;
+        Some(Action::Delete { kind: ChildKind::Job, name: job.to_owned(), uid })
     }
 
     fn expire(&mut self, name: String, seconds: i64) {
@@ -410,6 +466,12 @@ fn input(progress: &GateProgress, task: &EvaluateTask, since: &str) -> JobInput 
     let evidence: String = progress.evidence.clone().unwrap_or_default().chars().take(40).collect();
     let run = format!("{evidence}-{}-{since}", progress.attempt);
     JobInput { v: 1, run: run.chars().take(72).collect(), task: Task::Evaluate(task.clone()) }
+}
+
+/// Whether the report of the present attempt was given up before anything was measured.
+pub(super) fn without_report(progress: &GateProgress) -> bool {
+    let given_up = progress.report.as_ref().is_some_and(|report| report.problem.is_some());
+    given_up && progress.verdict.is_none() && progress.job.is_some()
 }
 
 /// What exactly is measured.

@@ -18,7 +18,7 @@ mod scheduled;
 mod seen;
 mod start;
 mod target;
-mod verdict;
+pub mod verdict;
 pub mod watch;
 mod words;
 

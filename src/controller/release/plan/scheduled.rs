@@ -18,8 +18,7 @@ use crate::api::release::{FrozenGate, GateEvidence, GateProgress, ScheduledRun, 
 use crate::api::{EvalGate, Reason};
 use crate::controller::condition::{State, parse_time};
 use crate::controller::event::{Note, cut};
-use crate::controller::gate::spec_digest;
-use crate::controller::plan::{Action, ChildKind};
+use crate::worker::job::spec_digest;
 use crate::controller::read::Referred;
 use crate::controller::release::revision::Snapshot;
 use crate::controller::schedule::Schedule;
@@ -74,10 +73,7 @@ impl Draft<'_> {
     }
 
     fn delete_run(&mut self, name: &str) {
-        let job = self.world().and_then(|world| world.attempts.get(name)).and_then(|attempt| attempt.job.as_ref());
-        if let Some(uid) = job.and_then(|job| job.metadata.uid.clone()) {
-            self.plan.actions.push(Action::Delete { kind: ChildKind::Job, name: name.to_owned(), uid });
-        }
+        self.plan.actions.extend(self.deletion(name));
     }
 
     fn begin_when_due(&mut self, gate: &EvalGate, schedule: &Schedule, after: Timestamp, snapshot: &Snapshot) {
@@ -97,7 +93,10 @@ impl Draft<'_> {
 
     fn go_on(&mut self, mut entry: ScheduledRun, gate: &EvalGate, snapshot: &Snapshot) {
         let Some(frozen) = checked_gate(gate) else { return };
-        let task = self.task(&frozen, snapshot, None);
+        let mut task = self.task(&frozen, snapshot, None);
+        if super::gates::without_report(&entry.run) {
+            task.report = None;
+        }
         let evidence = super::gates::evidence_key(&self.release.uid().unwrap_or_default(), &task);
         // The gate or its dataset changed in mid-run: what is measured is not what would be judged.
         if entry.run.evidence.as_ref().is_some_and(|begun| *begun != evidence)
@@ -222,6 +221,7 @@ fn progress(gate: &str, revision: &str) -> GateProgress {
         metrics: Vec::new(),
         required_queries: None,
         worst_slice: None,
+        report: None,
         job: None,
         finished_at: None,
     }

@@ -18,6 +18,7 @@ impl Draft<'_> {
         let now = self.now_text();
         let baseline = self.plan.status.stable.as_ref().map(|s| s.revision.clone());
         let progress = |g: &FrozenGate| GateProgress {
+            report: None,
             name: g.name.clone(),
             revision: snapshot.revision.clone(),
             baseline: baseline.clone(),
@@ -101,7 +102,7 @@ impl Draft<'_> {
             frozen.push(FrozenGate {
                 name: name.clone(),
                 when: gate.when,
-                spec_digest: crate::controller::gate::spec_digest(&found.spec),
+                spec_digest: crate::worker::job::spec_digest(&found.spec),
                 dataset_digest: None,
                 spec: EvalGateSpec::clone(&found.spec),
             });

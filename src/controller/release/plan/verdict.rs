@@ -2,11 +2,11 @@
 //!
 //! Why here: the Job measures, the operator judges, by the same pure function as the command line.
 
-use crate::api::gate::{MetricResult, RetrievalGate, SliceResult, VerdictWord};
+use crate::api::gate::{MetricResult, ReportStatus, RetrievalGate, SliceResult, VerdictWord};
 use crate::api::release::GateProgress;
 use crate::evaluation::verdict::{GateJudged, Judged, Reason, Row, Rule, Verdict, Worst, error, judge};
 use crate::worker::job::Judging;
-use crate::worker::receipt::{ErrorReport, EvaluateReport};
+use crate::worker::receipt::{ErrorReport, EvaluateReport, Kept};
 
 /// What a report says.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,6 +99,15 @@ pub fn record(gate: &mut GateProgress, told: Told, at: String) {
     gate.worst_slice = told.worst;
     gate.n = told.n;
     gate.finished_at = Some(at);
+}
+
+/// What a receipt says of the run's report; what it holds beyond its bounds is cut.
+pub fn kept(kept: &Kept) -> ReportStatus {
+    let cut = |text: &str, most: usize| Some(text.chars().take(most).collect());
+    match kept {
+        Kept::Written { uri, sha256 } => ReportStatus { uri: cut(uri, 255), sha256: cut(sha256, 64), problem: None },
+        Kept::Lost { problem } => ReportStatus { problem: cut(problem, 512), ..ReportStatus::default() },
+    }
 }
 
 /// Writes a run that measured nothing.

@@ -16,7 +16,7 @@ use crate::controller::release::traffic;
 use crate::controller::route::HTTPRoute;
 use crate::evaluation::verdict::{Coverage, Evidence, Row};
 use crate::worker::job::{EvaluateTask, JobInput, Task, run_inputs};
-use crate::worker::receipt::{Body, Counts, ErrorReport, EvaluateReport, Receipt};
+use crate::worker::receipt::{Body, Counts, ErrorReport, EvaluateReport, Kept, Receipt};
 
 impl Sim {
     /// What the API server does with one write.
@@ -317,5 +317,10 @@ fn numbers(task: &EvaluateTask, n: i64, difference: f64, candidate: f64) -> Body
         promoted: Vec::new(),
     };
     let counts = Counts { unjudged: 0, without_relevant: 0 };
-    Body::Evaluate(Box::new(EvaluateReport::new(run_inputs(task), counts, &evidence)))
+    let mut report = EvaluateReport::new(run_inputs(task), counts, &evidence);
+    report.report = task
+        .report
+        .as_ref()
+        .map(|report| Kept::Written { uri: format!("pvc://{}/x.html", report.claim_name), sha256: "f".repeat(64) });
+    Body::Evaluate(Box::new(report))
 }
