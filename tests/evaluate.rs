@@ -823,8 +823,7 @@ fn judgments_alone_decide_over_run_files_in_every_layout() {
         ("windows.txt", &run),
         ("set.jsonl", &run),
     ] {
-        let output =
-            place.judge_runs(qrels, &["--output", "json", "--candidate", run, "--metric", "mrr:floor=0.5"]);
+        let output = place.judge_runs(qrels, &["--output", "json", "--candidate", run, "--metric", "mrr:floor=0.5"]);
         let found = summary(&output);
         assert_eq!((code(&output), &found["metrics"][0]["candidate"]), (0, &json!(0.75)), "{qrels}: {}", err(&output));
         inputs.push(found["inputs"].as_str().unwrap().to_owned());
@@ -837,8 +836,7 @@ fn judgments_alone_decide_over_run_files_in_every_layout() {
 fn an_arm_that_must_be_asked_needs_texts() {
     let place = Place::new(60);
     let url = Arm::new(|_| Answer::Hits(vec![])).serve();
-    let output =
-        place.judge_runs("qrels.tsv", &["--output", "json", "--candidate", &url, "--metric", "mrr:floor=0.5"]);
+    let output = place.judge_runs("qrels.tsv", &["--output", "json", "--candidate", &url, "--metric", "mrr:floor=0.5"]);
     assert_eq!(code(&output), 4);
     assert!(summary(&output)["message"].as_str().unwrap().contains("write --queries FILE"), "{}", out(&output));
 }
@@ -885,9 +883,8 @@ fn bad_lines_of_any_file_are_named() {
     std::fs::write(place.path("half.run"), &gzip(&std::fs::read_to_string(&run).unwrap())[..40]).unwrap();
     let (slices, nuggets) = (place.path("slices.tsv"), place.path("nuggets.jsonl"));
     let candidate = |name: &str| vec!["--candidate".to_owned(), place.path(name).display().to_string()];
-    let with = |flag: &str, file: &Path| {
-        [candidate("c.run"), vec![flag.to_owned(), file.display().to_string()]].concat()
-    };
+    let with =
+        |flag: &str, file: &Path| [candidate("c.run"), vec![flag.to_owned(), file.display().to_string()]].concat();
     for (flags, expected) in [
         (with("--slices", &slices), "slices.tsv:2: query `q000` has already `domain` = `x`"),
         (with("--nuggets", &nuggets), "nuggets.jsonl:1: nugget `n` names no document"),
@@ -988,15 +985,27 @@ fn nuggets_are_counted_where_there_are_some() {
     let place = Place::new(4);
     let run = place.run("c.run", 4, |i| i + 1);
     let nugget = |query: usize, id: &str, document: &str, required: bool| {
-        format!("{{\"query_id\":\"q{query:03}\",\"nugget_id\":\"{id}\",\"required\":{required},\"doc_ids\":[\"{document}\"]}}\n")
+        format!(
+            "{{\"query_id\":\"q{query:03}\",\"nugget_id\":\"{id}\",\"required\":{required},\"doc_ids\":[\"{document}\"]}}\n"
+        )
     };
     let nuggets = [nugget(0, "a", "d000", true), nugget(0, "b", "x9", false), nugget(1, "a", "d001", true)].concat();
     let file = place.write("nuggets.jsonl", &nuggets);
-    let flags = ["--output", "json", "--candidate", &run, "--metric", "taskRecall@1:floor=0", "--metric", "taskSuccess@2:floor=0"];
+    let flags = [
+        "--output",
+        "json",
+        "--candidate",
+        &run,
+        "--metric",
+        "taskRecall@1:floor=0",
+        "--metric",
+        "taskSuccess@2:floor=0",
+    ];
     let output = place.judge_runs("qrels.tsv", &[&flags[..], &["--nuggets", &file]].concat());
     assert_eq!(code(&output), 0, "{}", err(&output));
     let found = summary(&output);
-    let metric = |i: usize| (found["metrics"][i]["n"].as_u64().unwrap(), found["metrics"][i]["candidate"].as_f64().unwrap());
+    let metric =
+        |i: usize| (found["metrics"][i]["n"].as_u64().unwrap(), found["metrics"][i]["candidate"].as_f64().unwrap());
     assert_eq!((metric(0), metric(1)), ((2, 0.25), (2, 1.0)));
     assert_eq!(found["facts"]["withoutNuggets"], json!(2));
     let output = place.judge_runs("qrels.tsv", &flags);
@@ -1008,7 +1017,8 @@ fn nuggets_are_counted_where_there_are_some() {
 fn slices_of_a_file_serve_a_gate() {
     let place = Place::new(60);
     let run = place.run("c.run", 60, |_| 1);
-    let slices: String = (0..60).map(|i| format!("q{i:03}\tdomain\t{}\n", if i < 40 { "law" } else { "tax" })).collect();
+    let slices: String =
+        (0..60).map(|i| format!("q{i:03}\tdomain\t{}\n", if i < 40 { "law" } else { "tax" })).collect();
     let file = place.write("slices.tsv", &slices);
     let gate = place.write(
         "gate.yaml",
