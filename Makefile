@@ -5,6 +5,7 @@ SHELL := /bin/bash
 
 include dev/cluster/cluster.mk
 include dev/models/models.mk
+include dev/peers/peers.mk
 
 TARGET := target/x86_64-unknown-linux-gnu
 # What the end-to-end tests and the demo run in: the project's own cluster, or `current` for the kubeconfig's.
@@ -19,7 +20,7 @@ lint: ## Format and clippy, warnings are errors
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 
-test: lint doctor models ## Everything: lint, unit and integration tests, and the story on the real cluster
+test: lint doctor models peers ## Everything: lint, unit and integration tests, and the story on the real cluster
 	$(MAKE) --no-print-directory cluster-for-$(CLUSTER)
 	cargo build --locked --bin rag --examples
 	cargo test --locked
