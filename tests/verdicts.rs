@@ -27,7 +27,7 @@ fn bounds_of_student_pass_a_candidate_at_the_margin_as_often_as_the_table_says()
     for (shape, n, expected) in [
         (Shape::Dense, 20, 0.055),
         (Shape::Dense, 100, 0.055),
-        (Shape::Sparse, 10, 0.077),
+        (Shape::Sparse, 10, 0.116),
         (Shape::Sparse, 50, 0.054),
         (Shape::Lost, 20, 0.434),
         (Shape::Lost, 50, 0.121),
@@ -46,7 +46,7 @@ fn bounds_of_student_pass_a_candidate_at_the_margin_as_often_as_the_table_says()
 fn the_sign_flip_test_passes_as_often_as_the_table_says() {
     let plan = Plan { method: Method::PairedSignFlip, repetitions: 600, draws: 1_000 };
     for (shape, n, expected) in
-        [(Shape::Sparse, 10, 0.126), (Shape::Sparse, 50, 0.053), (Shape::Lost, 50, 0.121), (Shape::Flips, 100, 0.052)]
+        [(Shape::Sparse, 10, 0.184), (Shape::Sparse, 50, 0.053), (Shape::Lost, 50, 0.121), (Shape::Flips, 100, 0.052)]
     {
         let found = plan.rates(shape, -MARGIN, n);
         near(&format!("{}, n = {n}", shape.name()), found.test, expected, plan.repetitions);
