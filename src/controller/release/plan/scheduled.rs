@@ -18,10 +18,10 @@ use crate::api::release::{FrozenGate, GateEvidence, GateProgress, ScheduledRun, 
 use crate::api::{EvalGate, Reason};
 use crate::controller::condition::{State, parse_time};
 use crate::controller::event::{Note, cut};
-use crate::worker::job::spec_digest;
 use crate::controller::read::Referred;
 use crate::controller::release::revision::Snapshot;
 use crate::controller::schedule::Schedule;
+use crate::worker::job::spec_digest;
 
 impl Draft<'_> {
     /// Goes on with the runs of stable, begins those that are due, and forgets those of another revision.

@@ -9,7 +9,9 @@ use crate::evaluation::dataset::Dataset;
 use crate::evaluation::metric::Judgments;
 use crate::evaluation::paired::certifiable_margin;
 use crate::evaluation::run::{Hit, Run};
-use crate::evaluation::verdict::{GateJudged, Judged, Method, Row, Rule, SLICE_MARGINS, SliceJudged, SliceRow, Verdict, is_required};
+use crate::evaluation::verdict::{
+    GateJudged, Judged, Method, Row, Rule, SLICE_MARGINS, SliceJudged, SliceRow, Verdict, is_required,
+};
 use crate::worker::evaluate::measure::{Answered, Measured};
 use crate::worker::evaluate::plan::Gate;
 use crate::worker::job::EVALUATOR_VERSION;

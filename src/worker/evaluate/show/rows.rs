@@ -24,7 +24,8 @@ pub fn write_rows(mut to: impl Write, dataset: &Dataset, gate: &Gate, measured: 
             [("candidate", &comparison.candidate), ("baseline", comparison.baseline.as_ref().unwrap_or(&none))]
         {
             let Some(values) = values.get(i) else { continue };
-            let named = gate.judging.rules.iter().zip(values).map(|(rule, value)| (rule.metric().to_string(), (*value).into()));
+            let named =
+                gate.judging.rules.iter().zip(values).map(|(rule, value)| (rule.metric().to_string(), (*value).into()));
             serde_json::to_writer(&mut to, &Line { query, arm, metrics: named.collect() })?;
             to.write_all(b"\n")?;
         }
