@@ -56,7 +56,7 @@ pub enum Task {
     Verify(VerifyTask),
     Prune(PruneTask),
     Check(CheckTask),
-    Evaluate(EvaluateTask),
+    Evaluate(Box<EvaluateTask>),
     Probe(ProbeTask),
     Serve(ServeTask),
 }

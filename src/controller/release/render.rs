@@ -22,7 +22,7 @@ use crate::controller::model;
 use crate::controller::pod::{self, JobRequest, LIGHT, Mounts, Pod, SERVE};
 use crate::controller::reconcile::owner;
 use crate::controller::spec::duration;
-use crate::worker::job::{Arm, EvaluateTask, JobInput, ServeTask, Task, paths};
+use crate::worker::job::{Arm, JobInput, ServeTask, Task, paths};
 
 fn labels(release: &RagRelease, revision: &str) -> BTreeMap<String, String> {
     let mut labels = pod::labels(&release.name_any(), &release.uid().unwrap_or_default());
@@ -158,11 +158,13 @@ pub fn evaluate_job(release: &RagRelease, config: &Config, gate: &FrozenGate, na
         Some(retrieval) => Mounts::default().data(&retrieval.dataset.from, paths::DATASET),
         None => Mounts::default(),
     };
-    let mounts = match &input.task {
-        Task::Evaluate(EvaluateTask { report: Some(report), .. }) => {
-            mounts.claim(&report.claim_name, paths::REPORT, false)
-        }
-        _ => mounts,
+    let report = match &input.task {
+        Task::Evaluate(task) => task.report.as_ref(),
+        Task::Build(_) | Task::Verify(_) | Task::Prune(_) | Task::Check(_) | Task::Probe(_) | Task::Serve(_) => None,
+    };
+    let mounts = match report {
+        Some(report) => mounts.claim(&report.claim_name, paths::REPORT, false),
+        None => mounts,
     };
     let (least, most) = (Duration::from_secs(1), Duration::from_secs(72 * 3600));
     let deadline = duration("timeout", &gate.spec.timeout, least, most).unwrap_or(Duration::from_secs(1_800));

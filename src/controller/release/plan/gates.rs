@@ -465,7 +465,7 @@ impl Draft<'_> {
 fn input(progress: &GateProgress, task: &EvaluateTask, since: &str) -> JobInput {
     let evidence: String = progress.evidence.clone().unwrap_or_default().chars().take(40).collect();
     let run = format!("{evidence}-{}-{since}", progress.attempt);
-    JobInput { v: 1, run: run.chars().take(72).collect(), task: Task::Evaluate(task.clone()) }
+    JobInput { v: 1, run: run.chars().take(72).collect(), task: Task::Evaluate(Box::new(task.clone())) }
 }
 
 /// Whether the report of the present attempt was given up before anything was measured.
