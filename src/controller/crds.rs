@@ -29,9 +29,26 @@ pub fn all() -> Result<Vec<(&'static str, String)>, CrdError> {
     .map(|(file, crd)| {
         let mut crd = with_status_default(serde_json::to_value(crd)?);
         unwrap_descriptions(&mut crd);
-        Ok((file, serde_yaml::to_string(&crd)?))
+        Ok((file, quoted(&serde_yaml::to_string(&crd)?)))
     })
     .collect()
+}
+
+/// `n` and `on` are words to us and truth values to kubectl, which reads YAML 1.1: such keys and entries are quoted.
+fn quoted(yaml: &str) -> String {
+    const TRUTHS: [&str; 6] = ["y", "n", "yes", "no", "on", "off"];
+    let line = |line: &str| {
+        let content = line.trim_start_matches([' ', '-']);
+        let (word, rest) = content
+            .split_once(':')
+            .map_or((content, ""), |(word, _)| (word, content.strip_prefix(word).unwrap_or_default()));
+        if !TRUTHS.contains(&word) {
+            return format!("{line}\n");
+        }
+        let indent = line.strip_suffix(content).unwrap_or_default();
+        format!("{indent}\"{word}\"{rest}\n")
+    };
+    yaml.lines().map(line).collect()
 }
 
 /// Lines of a description end where the source code's lines do; `kubectl explain` breaks them anew, so only
@@ -79,5 +96,18 @@ pub fn print() -> ExitCode {
             eprintln!("error: cannot write the CRDs as YAML: {error}");
             ExitCode::from(1)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_are_truths_in_yaml_1_1_are_quoted() {
+        let yaml =
+            "required:\n- candidate\n- n\nproperties:\n  n:\n    type: integer\n  on:\n    x: on the way\n  none: {}\n";
+        let told = "required:\n- candidate\n- \"n\"\nproperties:\n  \"n\":\n    type: integer\n  \"on\":\n    x: on the way\n  none: {}\n";
+        assert_eq!(quoted(yaml), told);
     }
 }

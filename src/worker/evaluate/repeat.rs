@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::Args;
-use crate::api::gate::Metric;
+use crate::api::gate::{Compat, Metric, Missing};
 use crate::api::release::Mode;
 use crate::worker::job::ReportTask;
 
@@ -17,6 +17,8 @@ pub fn on_the_command_line(args: &Args) -> Vec<String> {
     let mut flag = |name: &str, value: Option<String>| words.extend(value.map(|value| format!("--{name} {value}")));
     flag("queries", args.queries.as_deref().map(path));
     flag("qrels", args.qrels.as_deref().map(path));
+    flag("slices", args.slices.as_deref().map(path));
+    flag("nuggets", args.nuggets.as_deref().map(path));
     flag("candidate", args.candidate.as_deref().map(|arm| quoted(&arm_name(arm))));
     flag("candidate-mode", args.candidate_mode.map(mode));
     flag("baseline", args.baseline.as_deref().map(|arm| quoted(&arm_name(arm))));
@@ -24,6 +26,11 @@ pub fn on_the_command_line(args: &Args) -> Vec<String> {
     args.models.iter().for_each(|model| flag("model", Some(path(model))));
     flag("gate", args.gate.as_deref().map(path));
     args.metrics.iter().for_each(|metric| flag("metric", Some(quoted(&metric_text(metric)))));
+    flag("missing", args.missing.map(|missing| missing_word(missing).to_owned()));
+    flag("compat", args.compat.map(|compat| compat_word(compat).to_owned()));
+    if args.ignore_identical_ids {
+        words.push("--ignore-identical-ids".to_owned());
+    }
     vec![words.join(" ")]
 }
 
@@ -54,6 +61,20 @@ pub fn arm_name(arm: &str) -> String {
     url.to_string()
 }
 
+fn missing_word(missing: Missing) -> &'static str {
+    match missing {
+        Missing::Zero => "zero",
+        Missing::Drop => "drop",
+    }
+}
+
+fn compat_word(compat: Compat) -> &'static str {
+    match compat {
+        Compat::TrecEval10 => "trec_eval_10",
+        Compat::TrecEval9 => "trec_eval_9",
+    }
+}
+
 fn mode(mode: Mode) -> String {
     match mode {
         Mode::Vector => "vector",
@@ -65,8 +86,16 @@ fn mode(mode: Mode) -> String {
 
 fn metric_text(metric: &Metric) -> String {
     let number = |key: &str, x: Option<f64>| x.map(|x| format!("{key}={x}"));
-    let settings = [number("margin", metric.margin), number("floor", metric.floor), number("max", metric.max)];
+    let settings = [
+        number("margin", metric.margin),
+        number("relativeMargin", metric.relative_margin),
+        number("floor", metric.floor),
+        number("max", metric.max),
+    ];
     let mut settings: Vec<String> = settings.into_iter().flatten().collect();
+    if metric.confident {
+        settings.push("confident=true".to_owned());
+    }
     if !metric.required {
         settings.push("required=false".to_owned());
     }

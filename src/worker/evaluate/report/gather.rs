@@ -150,7 +150,7 @@ fn slice(gate: &Gate, found: &SliceRow, judged: &SliceJudged, whole: &Row) -> Op
         margin: rule.margin().and_then(|margin| margin.against(whole.baseline)).map(|margin| margins * margin),
         harm: found.harm,
         verdict: verdict.map_or(Verdict::Pass, Judged::verdict),
-        reason: verdict.map_or("NoHarmProven", |judged| judged.reason.as_str()),
+        reason: verdict.map_or("Tolerated", |judged| judged.reason.as_str()),
     })
 }
 

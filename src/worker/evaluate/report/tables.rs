@@ -41,7 +41,7 @@ pub fn slices(page: &Page) -> String {
     });
     format!(
         "<section>\n<h2>Slices</h2>\n<p class=\"note\">A slice alone fails the gate only if its harm is proven after \
-         correction for the number of slices. {}</p>\n{}<tbody>\n{}</tbody>\n</table>\n</section>\n",
+         correction for the number of slices, and it lost what is allowed twice. {}</p>\n{}<tbody>\n{}</tbody>\n</table>\n</section>\n",
         more(page.slices.len(), MOST_SLICES, "slices"),
         table("slice", page.confidence_percent, "must hold"),
         rows.collect::<String>()
