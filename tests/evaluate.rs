@@ -860,14 +860,35 @@ fn data_that_do_not_belong_together_are_an_error_and_never_a_pass() {
         assert_eq!((exit, reason.as_str()), (4, "DatasetInvalid"));
         assert!(message.contains("queries.run: none of its queries is judged, such as `z000`"), "{message}");
     }
-    for baseline in [None, Some(other_documents.as_str())] {
-        let (exit, reason, message) = judge(&other_documents, baseline);
+    // Also where the other run fits: against a baseline of another corpus any candidate would be better.
+    let (foreign, good) = (other_documents.as_str(), good.as_str());
+    for (candidate, baseline) in
+        [(foreign, None), (foreign, Some(foreign)), (foreign, Some(good)), (good, Some(foreign))]
+    {
+        let (exit, reason, message) = judge(candidate, baseline);
         assert_eq!((exit, reason.as_str()), (4, "DatasetInvalid"));
-        assert!(message.contains("None of the documents that were found is judged"), "{message}");
+        assert!(message.contains("documents.run: none of its documents is judged for its query"), "{message}");
     }
-    // With an arm that fits, a candidate that finds nothing is measured: it is worse.
-    assert_eq!(judge(&other_documents, Some(&good)).0, 1);
-    assert_eq!(judge(&good, Some(&good)).0, 0);
+    assert_eq!(judge(good, Some(good)).0, 0);
+}
+
+#[test]
+fn of_arms_that_are_asked_one_must_find_a_judged_document() {
+    let place = Place::new(60);
+    // `relevant_at(11)` gives ten documents, none of them judged.
+    let (good, foreign) = (Arm::new(relevant_at(1)).serve(), Arm::new(relevant_at(11)).serve());
+    let judge = |candidate: &str, baseline: &str| {
+        let metric = ["--metric", "mrr:margin=0.06,floor=0"];
+        let arms = ["--output", "json", "--candidate", candidate, "--baseline", baseline];
+        let output = place.evaluate(&[&arms[..], &metric[..]].concat());
+        (code(&output), summary(&output)["reason"].as_str().unwrap().to_owned(), out(&output))
+    };
+    let (exit, reason, text) = judge(&foreign, &foreign);
+    assert_eq!((exit, reason.as_str()), (4, "DatasetInvalid"));
+    assert!(text.contains("None of the documents that were found is judged"), "{text}");
+    // An index that finds nothing is measured: a broken candidate is worse.
+    let (exit, reason, _) = judge(&foreign, &good);
+    assert_eq!((exit, reason.as_str()), (1, "RegressionProven"));
 }
 
 #[test]

@@ -90,6 +90,14 @@ fn read(file: &Path, dataset: &Dataset, counting: Counting) -> Result<Answered, 
         );
         return Err(Stopped::new(Cause::DatasetInvalid, text));
     }
+    // A baseline whose ids are those of another corpus has value 0, and any candidate would pass against it.
+    if !finds_a_judged_document(dataset, &run) {
+        let text = format!(
+            "{}: none of its documents is judged for its query; judgments and run must name documents by the same ids.",
+            file.display()
+        );
+        return Err(Stopped::new(Cause::DatasetInvalid, text));
+    }
     let answered = match counting.missing {
         Missing::Zero => dataset.judged_count(),
         Missing::Drop => named,
