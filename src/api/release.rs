@@ -459,6 +459,10 @@ pub struct ScheduledRun {
     /// When it was begun; the next is due after it (RFC 3339, UTC).
     #[schemars(length(max = 40))]
     pub begun_at: String,
+    /// Why candidates wait: what the last run that failed said. Only a run that passes takes it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1200))]
+    pub failed: Option<String>,
     /// The run and its numbers.
     pub run: GateProgress,
 }

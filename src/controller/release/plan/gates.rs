@@ -462,6 +462,28 @@ impl Draft<'_> {
     }
 }
 
+/// A run that is to be made.
+pub(super) fn asked(gate: &str, revision: &str, baseline: Option<String>) -> GateProgress {
+    GateProgress {
+        name: gate.to_owned(),
+        revision: revision.to_owned(),
+        baseline,
+        attempt: 0,
+        evidence: None,
+        verdict: None,
+        accepted: false,
+        reason: None,
+        message: None,
+        n: None,
+        metrics: Vec::new(),
+        required_queries: None,
+        worst_slice: None,
+        report: None,
+        job: None,
+        finished_at: None,
+    }
+}
+
 fn input(progress: &GateProgress, task: &EvaluateTask, since: &str) -> JobInput {
     let evidence: String = progress.evidence.clone().unwrap_or_default().chars().take(40).collect();
     let run = format!("{evidence}-{}-{since}", progress.attempt);

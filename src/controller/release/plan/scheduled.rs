@@ -57,15 +57,18 @@ impl Draft<'_> {
         }
     }
 
-    /// Runs of a revision that is stable no more, or of a gate that asks for none: their Jobs are taken away.
+    /// Runs of a revision that is stable no more, or of a gate that asks for none: their Jobs are taken away. A gate that
+    /// cannot be read may still ask.
     fn forget(&mut self, followed: &[(&EvalGate, Schedule)]) {
         let stable = self.plan.status.stable.as_ref().map(|s| s.revision.clone());
         let stays = |entry: &ScheduledRun| {
-            Some(&entry.run.revision) == stable.as_ref()
-                && followed.iter().any(|(gate, _)| gate.name_any() == entry.run.name)
+            let name = &entry.run.name;
+            let asked = followed.iter().any(|(gate, _)| gate.name_any() == *name);
+            let gate = self.world().and_then(|world| world.gates.get(name));
+            let unreadable = matches!(gate, Some(Referred::Unreadable(_)));
+            Some(&entry.run.revision) == stable.as_ref() && (asked || unreadable)
         };
-        let (kept, gone): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.plan.status.scheduled).into_iter().partition(stays);
+        let (kept, gone): (Vec<_>, Vec<_>) = self.plan.status.scheduled.iter().cloned().partition(stays);
         self.plan.status.scheduled = kept;
         for job in gone.into_iter().filter(|entry| entry.run.verdict.is_none()).filter_map(|entry| entry.run.job) {
             self.delete_run(&job);
@@ -86,7 +89,11 @@ impl Draft<'_> {
         if self.plan.status.candidate.is_some() || checked_gate(gate).is_none() {
             return;
         }
-        let entry = ScheduledRun { begun_at: self.now_text(), run: progress(&gate.name_any(), &snapshot.revision) };
+        let name = gate.name_any();
+        // Until a run passes, the failure of an earlier one stands: what is not known is no good news.
+        let failed = self.plan.status.scheduled.iter().find(|s| s.run.name == name).and_then(|s| s.failed.clone());
+        let run = super::gates::asked(&name, &snapshot.revision, None);
+        let entry = ScheduledRun { begun_at: self.now_text(), failed, run };
         self.keep(entry.clone());
         self.go_on(entry, gate, snapshot);
     }
@@ -108,6 +115,11 @@ impl Draft<'_> {
         entry.run = run;
         if waits.is_none() {
             self.judge_against_promotion(&mut entry.run, &frozen);
+            match entry.run.verdict {
+                Some(VerdictWord::Fail) => entry.failed = Some(entry.run.message.clone().unwrap_or_default()),
+                Some(VerdictWord::Pass) => entry.failed = None,
+                Some(VerdictWord::Inconclusive | VerdictWord::Error) | None => {}
+            }
             self.tell(&entry.run);
         }
         self.keep(entry);
@@ -170,22 +182,18 @@ impl Draft<'_> {
         self.plan.events.push(Note::warning(reason, cut(&text)));
     }
 
-    /// The last scheduled run of a gate that failed on stable.
-    pub(super) fn stable_failed(&self) -> Option<&GateProgress> {
-        let runs = self.plan.status.scheduled.iter().map(|scheduled| &scheduled.run);
-        runs.into_iter().find(|run| run.verdict == Some(VerdictWord::Fail))
+    /// A gate whose scheduled run failed on stable and has not passed since, and what it said.
+    pub(super) fn stable_failed(&self) -> Option<(&str, &str)> {
+        self.plan.status.scheduled.iter().find_map(|entry| Some((entry.run.name.as_str(), entry.failed.as_deref()?)))
     }
 
     /// Why no candidate goes on unless `promote` lets it: stable failed its scheduled run.
     pub(super) fn barred_by_stable(&self) -> Option<State> {
         let candidate = self.plan.status.candidate.as_ref()?.revision.clone();
-        let run = self.stable_failed()?;
+        let (gate, told) = self.stable_failed()?;
         let text = format!(
-            "Revision {candidate} takes no step: the scheduled run of gate {} found stable revision {} worse than it was, \
-             so what the candidate is compared with has changed: {} Let it pass with {}, or withdraw it with {}.",
-            run.name,
-            run.revision,
-            run.message.as_deref().unwrap_or_default(),
+            "Revision {candidate} takes no step: a scheduled run of gate {gate} failed on the stable revision, so what the \
+             candidate is compared with is not what it was: {told} Let it pass with {}, or withdraw it with {}.",
             self.command("promote", &candidate),
             self.command("abort", &candidate)
         );
@@ -204,27 +212,6 @@ fn checked_gate(gate: &EvalGate) -> Option<FrozenGate> {
         dataset_digest: Some(dataset.digest.clone()),
         spec: gate.spec.clone(),
     })
-}
-
-fn progress(gate: &str, revision: &str) -> GateProgress {
-    GateProgress {
-        name: gate.to_owned(),
-        revision: revision.to_owned(),
-        baseline: None,
-        attempt: 0,
-        evidence: None,
-        verdict: None,
-        accepted: false,
-        reason: None,
-        message: None,
-        n: None,
-        metrics: Vec::new(),
-        required_queries: None,
-        worst_slice: None,
-        report: None,
-        job: None,
-        finished_at: None,
-    }
 }
 
 /// What is worse than it was, in words.

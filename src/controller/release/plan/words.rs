@@ -194,10 +194,8 @@ impl Draft<'_> {
             None => String::new(),
         };
         let warning = match self.stable_failed() {
-            Some(run) => format!(
-                " The scheduled run of gate {} failed: {} Nothing is rolled back for it; candidates wait.",
-                run.name,
-                run.message.as_deref().unwrap_or_default()
+            Some((gate, told)) => format!(
+                " The scheduled run of gate {gate} failed: {told} Nothing is rolled back for it; candidates wait."
             ),
             None => String::new(),
         };

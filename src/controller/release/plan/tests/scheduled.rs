@@ -3,6 +3,7 @@
 use super::sim::{Run, Sim};
 use super::world::{check, release};
 use crate::api::gate::VerdictWord;
+use crate::controller::read::Referred;
 
 const STEPS: [(i32, &str); 2] = [(50, "20s"), (100, "0s")];
 const GATES: [(&str, &str); 1] = [("quality", "BeforeTraffic")];
@@ -90,6 +91,31 @@ fn a_later_run_that_passes_lets_candidates_go_on() {
     next_version(&mut sim);
     sim.ticks(20);
     assert!(sim.status().candidate.is_none() && sim.status().history.len() == 2, "{}", sim.message());
+}
+
+#[test]
+fn a_failure_stands_until_a_run_passes() {
+    for later in [Run::Never, Run::Error] {
+        let mut sim = nightly();
+        sim.runs_end(Run::Fail);
+        sim.advance(3 * 3_600);
+        sim.settle();
+        sim.runs_end(later);
+        sim.advance(DAY);
+        sim.settle();
+        assert_ne!(verdict(&sim), Some(VerdictWord::Fail), "a later run took its place");
+        let failed = |sim: &Sim| sim.status().scheduled.first().and_then(|s| s.failed.clone());
+        assert!(failed(&sim).is_some_and(|told| told.contains("0.3000")), "{later:?} {:?}", failed(&sim));
+        // Nor does a gate that cannot be read for a while let candidates go on.
+        let gate = sim.gates.insert("quality".to_owned(), Referred::Unreadable("a field is wrong".to_owned()));
+        sim.settle();
+        assert!(failed(&sim).is_some(), "{later:?}");
+        sim.gates.insert("quality".to_owned(), gate.unwrap());
+        sim.runs_end(Run::Pass);
+        sim.advance(DAY);
+        sim.settle();
+        assert_eq!((verdict(&sim), failed(&sim)), (Some(VerdictWord::Pass), None), "{later:?}");
+    }
 }
 
 #[test]
