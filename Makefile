@@ -5,6 +5,7 @@ SHELL := /bin/bash
 
 include dev/cluster/cluster.mk
 include dev/models/models.mk
+include dev/peers/peers.mk
 
 TARGET := target/x86_64-unknown-linux-gnu
 # What the end-to-end tests and the demo run in: the project's own cluster, or `current` for the kubeconfig's.
@@ -19,7 +20,7 @@ lint: ## Format and clippy, warnings are errors
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 
-test: lint doctor models ## Everything: lint, unit and integration tests, and the story on the real cluster
+test: lint doctor models peers ## Everything: lint, unit and integration tests, and the story on the real cluster
 	$(MAKE) --no-print-directory cluster-for-$(CLUSTER)
 	cargo build --locked --bin rag --examples
 	cargo test --locked
@@ -30,7 +31,7 @@ demo: doctor models ## The story on the real cluster, told step by step
 	cargo run --locked --quiet --example demo
 
 bench: ## Measure, in a release build: tables, and JSON below target/bench (CLUSTER=none: without the cluster)
-	cargo bench --locked --bench serve --bench index
+	cargo bench --locked --bench serve --bench index --bench verdicts
 	$(MAKE) --no-print-directory bench-cluster-$(CLUSTER)
 
 .PHONY: bench-cluster-own bench-cluster-current bench-cluster-none

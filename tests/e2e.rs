@@ -45,6 +45,7 @@ fn trials(runtime: &Arc<Runtime>, bench: &Arc<Bench>) -> Vec<Trial> {
         };
     }
     in_order![
+        admission::kubectl_takes_what_the_readme_installs,
         admission::wrong_specs_are_refused_with_what_to_write_instead,
         admission::an_identity_never_changes,
         story::a_first_release,

@@ -2,11 +2,15 @@
 //!
 //! Invariant: Ready means usable; a failing candidate never turns a gate red.
 
+mod status;
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Condition, DataFrom};
+
+pub use status::*;
 
 /// A gate measures in exactly one way: offline on a labelled query set, or online on live signals.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,7 +38,15 @@ use super::{Condition, DataFrom};
 )]
 #[x_kube(
     validation = Rule::new("[has(self.retrieval), has(self.online)].exists_one(x, x)")
-        .message("exactly one of spec.retrieval and spec.online must be set")
+        .message("exactly one of spec.retrieval and spec.online must be set"),
+    validation = Rule::new("!has(self.schedule) || has(self.retrieval)")
+        .message("spec.schedule needs spec.retrieval: an online gate watches all the time"),
+    validation = Rule::new("!has(self.timeZone) || has(self.schedule)")
+        .message("spec.timeZone needs spec.schedule"),
+    validation = Rule::new("!has(self.report) || has(self.retrieval)")
+        .message("spec.report belongs to a gate with spec.retrieval; remove it here"),
+    validation = Rule::new("!has(self.exposeText) || !self.exposeText || has(self.report)")
+        .message("spec.exposeText says what a report may show; set spec.report too, or remove it")
 )]
 pub struct EvalGateSpec {
     /// Offline: a labelled query set, asked of both revisions.
@@ -52,11 +64,49 @@ pub struct EvalGateSpec {
     #[serde(default = "default_retries")]
     #[schemars(range(min = 0, max = 10))]
     pub retries: i32,
+    /// When the stable revision of each release that names this gate is measured again, as five fields (minute, hour,
+    /// day of month, month, day of week), such as `0 3 * * *`. A run that fails warns and keeps candidates from going
+    /// on; it rolls nothing back. Only with retrieval. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), regex(pattern = r"^\S+( +\S+){4}$"))]
+    pub schedule: Option<String>,
+    /// Time zone of the schedule, an IANA name such as `Europe/Berlin`. Default: UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), regex(pattern = r"^[A-Za-z0-9_+/-]+$"))]
+    pub time_zone: Option<String>,
+    /// Retrieval gates only: where each run keeps a page with plots, the values of each query and the answers of both
+    /// revisions. Default: nothing is kept, the numbers stay in status. A report that cannot be kept changes no verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Report>,
+    /// Whether the report shows the texts of queries (default false: only their ids). Who may read the claim reads them.
+    #[serde(default)]
+    pub expose_text: bool,
+}
+
+/// Files of each run on a claim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Report {
+    /// Name of a PersistentVolumeClaim in the same namespace that the Job may write to, at most 63 characters. Files lie
+    /// at `<path>/<release>/<revision>-<gate>-<run>`; of each release and gate the newest 20 runs are kept, at most
+    /// 1 GiB of them.
+    #[schemars(length(min = 1, max = 63))]
+    pub claim_name: String,
+    /// Directory on the claim, relative, without `..`, at most 63 characters. Default: the claim's root.
+    #[serde(default)]
+    #[schemars(length(max = 63))]
+    #[x_kube(validation = Rule::new("!self.startsWith('/') && !self.split('/').exists(part, part == '..')")
+        .message("spec.report.path must be relative and without `..`"))]
+    pub path: String,
 }
 
 /// Offline gate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("!has(self.slices) || !has(self.slices.required) || self.slices.required.size() * self.metrics.filter(m, m.required && (has(m.margin) || has(m.relativeMargin))).size() <= 7")
+        .message("spec.retrieval.slices.required times the required metrics with a margin must make at most 7 rows; require fewer slices")
+)]
 pub struct RetrievalGate {
     /// Queries and judgments.
     pub dataset: Dataset,
@@ -72,21 +122,72 @@ pub struct RetrievalGate {
     /// How the difference is judged.
     #[serde(default)]
     pub statistics: Statistics,
+    /// Whether a result whose id is the id of its query is removed before anything is computed (default false), for
+    /// collections whose queries are documents too. One document more is then asked for.
+    #[serde(default)]
+    pub ignore_identical_ids: bool,
+    /// What counts for a judged query that an arm gave no answer to. zero (default): value 0. drop: the query is left out
+    /// of both arms; more than 1 % of such queries is verdict Error either way.
+    #[serde(default)]
+    pub missing: Missing,
+    /// Which trec_eval decides about equal scores: trec_eval_10 (default) compares them in double precision,
+    /// trec_eval_9 in single precision, as its versions up to 9.0.8 and pytrec_eval do.
+    #[serde(default)]
+    pub compat: Compat,
+    /// Groups of queries that must not break while the whole looks well. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slices: Option<Slices>,
+    /// Most that a metric with a margin may lose over all releases since the anchor, this one included, above 0, at most
+    /// 1: a loss inside the margin of each release must not add up. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.000_001, max = 1.0))]
+    pub max_cumulative_drop: Option<f64>,
+}
+
+/// Groups of queries by their metadata.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Slices {
+    /// Keys of the queries' `metadata`, 1 to 4; each value of a key is a slice, named `key=value`. A slice fails the gate
+    /// when it is proven worse after correction for all slices and metrics (Holm) and lost at least twice the margin.
+    #[schemars(length(min = 1, max = 4), inner(length(min = 1, max = 63), regex(pattern = r"^[^=]+$")))]
+    #[x_kube(validation = Rule::new("self.all(k, self.exists_one(o, o == k))")
+        .message("spec.retrieval.slices.by must name different keys"))]
+    pub by: Vec<String>,
+    /// Queries from which on a slice can fail the gate, 10 to 1000000, default 30; smaller ones are only reported.
+    #[serde(default = "default_min_queries")]
+    #[schemars(range(min = 10, max = 1_000_000))]
+    pub min_queries: i64,
+    /// Least mean of the worst slice on the first metric, 0 to 1: below it the gate fails. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub worst_group_floor: Option<f64>,
+    /// Slices, as `key=value`, that must pass like the whole, with the gate's margins and enough queries of their own; at
+    /// most 7, and at most 7 with the required metrics that have a margin multiplied. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 7), inner(length(min = 3, max = 63), regex(pattern = r"^[^=]+=.+$")))]
+    #[x_kube(validation = Rule::new("self.all(k, self.exists_one(o, o == k))")
+        .message("spec.retrieval.slices.required must name different slices"))]
+    pub required: Vec<String>,
 }
 
 /// A labelled query set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Dataset {
-    /// Exactly one of configMap (keys `queries.jsonl` and `qrels.tsv`) and volume (a directory that holds
-    /// `queries.jsonl` and `qrels/<split>.tsv`).
+    /// Exactly one of configMap and volume. Which keys, or files of the volume's directory, are read says `format`. Beside
+    /// them, if there: `slices.tsv` (query id, name, value; tab-separated), added to the queries' metadata, and
+    /// `nuggets.jsonl` for taskRecall and taskSuccess. Every file may be packed, with `.gz` or `.zst` after its name.
     #[x_kube(validation = Rule::new("[has(self.configMap), has(self.volume)].exists_one(x, x)")
         .message("exactly one of from.configMap and from.volume must be set"))]
     pub from: DataFrom,
-    /// Layout of the files. Beir (default): queries.jsonl and tab-separated judgments with a header.
+    /// Layout of the files. Beir (default): `queries.jsonl` and, tab-separated with a header, the judgments `qrels.tsv`
+    /// (in a volume `qrels/<split>.tsv`). Trec: `queries.tsv`, lines `id⇥text`, and judgments `query 0 document grade` in
+    /// `qrels.txt` (in a volume `qrels/<split>.txt`). Jsonl: `dataset.jsonl` (in a volume `<split>.jsonl`), a JSON object
+    /// with `query_id`, `text`, `qrels` {document: grade} and `metadata` a line.
     #[serde(default)]
     pub format: DatasetFormat,
-    /// Which judgments file, default `test`.
+    /// Which file of a volume holds the judgments, default `test`.
     #[serde(default = "default_split")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9_-]+$"))]
     pub split: String,
@@ -97,18 +198,51 @@ pub struct Dataset {
 pub enum DatasetFormat {
     #[default]
     Beir,
+    Trec,
+    Jsonl,
+}
+
+/// What counts for a judged query that an arm did not answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Missing {
+    #[default]
+    Zero,
+    Drop,
+}
+
+/// Which trec_eval decides about equal scores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Compat {
+    #[default]
+    #[serde(rename = "trec_eval_10")]
+    TrecEval10,
+    #[serde(rename = "trec_eval_9")]
+    TrecEval9,
 }
 
 /// One metric and what must hold of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("has(self.margin) || has(self.floor) || has(self.max)")
-    .message("a metric needs at least one of margin, floor and max"))]
+#[x_kube(
+    validation = Rule::new("has(self.margin) || has(self.relativeMargin) || has(self.floor) || has(self.max)")
+        .message("a metric needs at least one of margin, relativeMargin, floor and max"),
+    validation = Rule::new("!(has(self.margin) && has(self.relativeMargin))")
+        .message("a metric has either margin or relativeMargin, not both"),
+    validation = Rule::new("!self.name.matches('^(unj|Hole)@') || !(has(self.margin) || has(self.relativeMargin) || has(self.floor))")
+        .message("of unj and Hole a lower value is better: they take max only"),
+    validation = Rule::new("!self.confident || has(self.floor)")
+        .message("confident needs a floor, whose lower bound it asks for")
+)]
 pub struct Metric {
-    /// `ndcg@k`, `recall@k`, `success@k`, `P@k`, `map`, `map@k`, `mrr` or `mrr@k`, with k from 1 to 1000.
+    /// `ndcg`, `map` or `mrr`, alone or with `@k`; `recall@k`, `success@k`, `P@k`, `R_cap@k`; `Rprec`, `bpref`,
+    /// `rbp(p=0.8)`; with nuggets `taskRecall@k`, `taskSuccess@k`; with max alone `unj@k`, `Hole@k`; k from 1 to 1000.
+    /// Where relevance counts, `(rel=2)` lets grades from 2 on count only: `recall(rel=2)@10`, `rbp(p=0.8,rel=2)`.
     #[schemars(
         length(min = 1, max = 32),
-        regex(pattern = r"^((ndcg|recall|success|P)@[1-9][0-9]{0,3}|(map|mrr)(@[1-9][0-9]{0,3})?)$")
+        regex(
+            pattern = r"^((recall|success|P|R_cap)(\(rel=[1-9][0-9]?\))?@[1-9][0-9]{0,3}|(map|mrr)(\(rel=[1-9][0-9]?\))?(@[1-9][0-9]{0,3})?|ndcg(@[1-9][0-9]{0,3})?|(Rprec|bpref)(\(rel=[1-9][0-9]?\))?|rbp\(p=0\.[0-9]{0,2}[1-9](,rel=[1-9][0-9]?)?\)|(taskRecall|taskSuccess|unj|Hole)@[1-9][0-9]{0,3})$"
+        )
     )]
     pub name: String,
     /// Largest drop against the baseline that is still acceptable, above 0, at most 1 (absolute). A margin of
@@ -116,10 +250,19 @@ pub struct Metric {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.000_001, max = 1.0))]
     pub margin: Option<f64>,
+    /// In place of margin: the largest drop as a share of the baseline's mean in the same run, above 0, below 1; 0.03 is
+    /// 3 %. The drop is fixed, with six decimals, before the difference is judged. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.000_001, max = 0.999_999))]
+    pub relative_margin: Option<f64>,
     /// Least mean of the candidate, 0 to 1. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub floor: Option<f64>,
+    /// Whether the floor must hold at the lower bound of the candidate's mean instead of the mean itself (default
+    /// false): a floor that luck alone could have reached then fails.
+    #[serde(default)]
+    pub confident: bool,
     /// Largest mean of the candidate, 0 to 1. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
@@ -142,7 +285,8 @@ pub enum Baseline {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Statistics {
     /// PairedSignFlip (default): bounds of Student's t, and a sign-flip test that can only take a Pass away.
-    /// PairedT: the bounds alone.
+    /// PairedT: the bounds alone. BoundedMean: bounds that hold where few queries lose much, at the price of two to three
+    /// times the queries; for compression, chunking and success@1.
     #[serde(default)]
     pub method: Method,
     /// One-sided error rate, 0.001 to 0.2, default 0.05.
@@ -153,11 +297,17 @@ pub struct Statistics {
     #[serde(default = "default_seed")]
     #[schemars(range(min = 0))]
     pub seed: i64,
+    /// Key of the queries' `metadata` whose values group queries that fail together, such as paraphrases or questions about
+    /// one document. A cluster then counts as one, and margins need clusters where they needed queries. Default: each
+    /// query stands for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub cluster_by: Option<String>,
 }
 
 impl Default for Statistics {
     fn default() -> Self {
-        Self { method: Method::default(), alpha: default_alpha(), seed: default_seed() }
+        Self { method: Method::default(), alpha: default_alpha(), seed: default_seed(), cluster_by: None }
     }
 }
 
@@ -167,6 +317,7 @@ pub enum Method {
     #[default]
     PairedSignFlip,
     PairedT,
+    BoundedMean,
 }
 
 /// Online gate.
@@ -223,171 +374,34 @@ pub enum Signal {
     SlowRate,
 }
 
-/// What was observed of the gate.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct EvalGateStatus {
-    /// Generation of the spec that this status speaks of; -1 before the first look.
-    #[serde(default = "unseen")]
-    pub observed_generation: i64,
-    /// `retrieval` or `online`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 20))]
-    pub kind: Option<String>,
-    /// What the last check of the dataset found.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dataset: Option<DatasetStatus>,
-    /// Smallest margin that the query set can certify at best.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub certifiable_margin: Option<f64>,
-    /// A sentence when the set is too small for its margins.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512))]
-    pub advice: Option<String>,
-    /// Results, newest first, at most 20.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 20))]
-    pub last_runs: Vec<GateRun>,
-    /// Ready, Reconciling and Stalled.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
-    pub conditions: Vec<Condition>,
-}
-
-impl Default for EvalGateStatus {
-    fn default() -> Self {
-        Self {
-            observed_generation: unseen(),
-            kind: None,
-            dataset: None,
-            certifiable_margin: None,
-            advice: None,
-            last_runs: Vec::new(),
-            conditions: Vec::new(),
-        }
-    }
-}
-
-/// What the last check found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DatasetStatus {
-    /// SHA-256 of queries and judgments; part of the evidence key.
-    #[schemars(length(max = 64))]
-    pub digest: String,
-    /// Queries that have judgments.
-    pub queries: i64,
-    /// Judgments.
-    pub judgments: i64,
-    /// Digest of the gate's spec that was checked.
-    #[schemars(length(max = 64))]
-    pub spec_digest: String,
-    /// When the check ended (RFC 3339, UTC).
-    #[schemars(length(max = 40))]
-    pub checked_at: String,
-}
-
-/// One result.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct GateRun {
-    /// Release that was measured.
-    #[schemars(length(max = 253))]
-    pub release: String,
-    /// Revision that was measured.
-    #[schemars(length(max = 10))]
-    pub revision: String,
-    /// Revision it was compared with; absent for a first release.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 10))]
-    pub baseline: Option<String>,
-    /// Pass, Fail, Inconclusive or Error.
-    pub verdict: VerdictWord,
-    /// One word that says why.
-    #[schemars(length(max = 64))]
-    pub reason: String,
-    /// A sentence with the numbers.
-    #[schemars(length(max = 1200))]
-    pub message: String,
-    /// Queries that counted.
-    pub n: i64,
-    /// Numbers of each metric, in the gate's order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
-    pub metrics: Vec<MetricResult>,
-    /// Queries that a verdict would need, when this run could not decide.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub required_queries: Option<i64>,
-    /// Job that measured.
-    #[schemars(length(max = 64))]
-    pub job: String,
-    /// When the run ended (RFC 3339, UTC).
-    #[schemars(length(max = 40))]
-    pub finished_at: String,
-}
-
-/// Numbers of one metric.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct MetricResult {
-    /// Name of the metric.
-    #[schemars(length(max = 32))]
-    pub name: String,
-    /// Mean of the candidate.
-    pub candidate: f64,
-    /// Mean of the baseline.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub baseline: Option<f64>,
-    /// Mean difference, candidate minus baseline.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub difference: Option<f64>,
-    /// Lower bound of the difference (one-sided).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lower: Option<f64>,
-    /// Upper bound of the difference (one-sided).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub upper: Option<f64>,
-    /// What had to hold, in words.
-    #[schemars(length(max = 128))]
-    pub required: String,
-    /// Pass, Fail, Inconclusive or Error.
-    pub verdict: VerdictWord,
-    /// One word that says why.
-    #[schemars(length(max = 64))]
-    pub reason: String,
-}
-
-/// Outcome of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum VerdictWord {
-    Pass,
-    Fail,
-    Inconclusive,
-    Error,
-}
-
 fn yes() -> bool {
     true
 }
-fn unseen() -> i64 {
-    -1
-}
+
 fn default_timeout() -> String {
     "30m".to_owned()
 }
-fn default_retries() -> i32 {
-    2
-}
+
 fn default_split() -> String {
     "test".to_owned()
 }
-fn default_alpha() -> f64 {
-    0.05
-}
+
 fn default_seed() -> i64 {
     7
 }
+
 fn default_interval() -> String {
     "5s".to_owned()
+}
+
+fn default_alpha() -> f64 {
+    0.05
+}
+
+fn default_min_queries() -> i64 {
+    30
+}
+
+fn default_retries() -> i32 {
+    2
 }

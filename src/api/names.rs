@@ -35,6 +35,8 @@ pub const COMMAND_PROMOTE: &str = "ragops.dev/promote";
 pub const COMMAND_ABORT: &str = "ragops.dev/abort";
 /// Command: forget a failed revision and start it again.
 pub const COMMAND_RETRY: &str = "ragops.dev/retry";
+/// Command: the sums that `maxCumulativeDrop` limits begin anew; the value is any token.
+pub const COMMAND_RESET_ANCHOR: &str = "ragops.dev/reset-anchor";
 /// Command: `"true"` freezes going up, removed to resume.
 pub const COMMAND_PAUSE: &str = "ragops.dev/pause";
 /// Command of a VectorIndex: build a new version.

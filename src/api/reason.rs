@@ -48,12 +48,13 @@ words! {
 }
 
 words! {
-    /// Reasons of a gate run's verdict. Pass: Superior to NoBaseline. Fail: RegressionProven to LimitExceeded.
+    /// Reasons of a gate run's verdict. Pass: Superior to NoBaseline. Fail: RegressionProven to WorseThanAtPromotion.
     /// Inconclusive: TooFewQueries to NoData. Error: the rest.
     VerdictReason {
         Superior, NonInferior, AbsoluteOnly, NoBaseline,
-        RegressionProven, FloorBreached, LimitExceeded,
-        TooFewQueries, WorseWithinNoise, Underpowered, NoData,
+        RegressionProven, FloorBreached, LimitExceeded, CumulativeDrop, SliceRegression, WorstGroupBreached,
+        WorseThanAtPromotion,
+        TooFewQueries, WorseWithinNoise, Underpowered, UnjudgedBias, NoData,
         LowCoverage, InputsChanged, DatasetInvalid, EndpointUnavailable, SourceUnavailable, JobFailed,
         ReceiptRejected, Timeout,
     }

@@ -2,12 +2,16 @@
 //!
 //! Invariant: status is the persisted intent; the weight on the route never exceeds it.
 
+mod status;
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::gate::EvalGateSpec;
 use super::{Condition, LocalRef, Resources};
+
+pub use status::*;
 
 /// An index, retrieval settings and traffic, released together.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -312,438 +316,46 @@ pub enum RollbackCause {
     Unavailable,
 }
 
-/// What was decided and observed. The decision is the intent: traffic never exceeds it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RagReleaseStatus {
-    /// Generation of the spec that this status speaks of; -1 before the first look.
-    #[serde(default = "unseen")]
-    pub observed_generation: i64,
-    /// One sentence: what serves, what happens, what next.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 160))]
-    pub summary: Option<String>,
-    /// The revision that users get when no candidate is in flight.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stable: Option<RevisionStatus>,
-    /// The revision on its way.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub candidate: Option<CandidateStatus>,
-    /// The revision before stable, kept ready until retainedUntil.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub previous: Option<PreviousStatus>,
-    /// Gates of the last candidate with their numbers; kept until the next candidate starts.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
-    pub gates: Vec<GateProgress>,
-    /// Verdict of the gates of the last candidate: Pass, Fail, Inconclusive, Error or Running.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16))]
-    pub gate: Option<String>,
-    /// Revisions that failed and are not tried again until the spec changes or `ragops.dev/retry` names them;
-    /// newest last, at most 20.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 20))]
-    pub failed_revisions: Vec<FailedRevision>,
-    /// How candidates ended, newest last, at most 20.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 20))]
-    pub history: Vec<HistoryEntry>,
-    /// Steps and gates as they were when the candidate started; a change of the spec does not reach them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub plan: Option<FrozenPlan>,
-    /// Weights: wanted, written, accepted by the gateway, counted at the pods.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub traffic: Option<TrafficStatus>,
-    /// Sums of the online objectives, kept across restarts of the operator.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
-    pub online: Vec<ObjectiveStatus>,
-    /// Commands that were carried out, newest last, at most 20.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 20))]
-    pub commands: Vec<HandledCommand>,
-    /// Ready, Reconciling, Stalled and Serving.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
-    pub conditions: Vec<Condition>,
-}
-
-impl Default for RagReleaseStatus {
-    fn default() -> Self {
-        Self {
-            observed_generation: unseen(),
-            summary: None,
-            stable: None,
-            candidate: None,
-            previous: None,
-            gates: Vec::new(),
-            gate: None,
-            failed_revisions: Vec::new(),
-            history: Vec::new(),
-            plan: None,
-            traffic: None,
-            online: Vec::new(),
-            commands: Vec::new(),
-            conditions: Vec::new(),
-        }
-    }
-}
-
-/// A revision that serves.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct RevisionStatus {
-    /// 10 hex digits of index content, encoder and retrieval settings.
-    #[schemars(length(max = 10))]
-    pub revision: String,
-    /// Index and version, such as `handbook/v3`.
-    #[schemars(length(max = 80))]
-    pub version: String,
-    /// Percent of requests it is to get.
-    pub weight: i32,
-    /// Image of its pods.
-    #[schemars(length(max = 512))]
-    pub image: String,
-    /// Since when it is stable (RFC 3339, UTC).
-    #[schemars(length(max = 40))]
-    pub since: String,
-}
-
-/// A revision on its way.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct CandidateStatus {
-    /// 10 hex digits of index content, encoder and retrieval settings.
-    #[schemars(length(max = 10))]
-    pub revision: String,
-    /// Index and version, such as `handbook/v3`.
-    #[schemars(length(max = 80))]
-    pub version: String,
-    /// Percent of requests it is to get.
-    pub weight: i32,
-    /// Image of its pods.
-    #[schemars(length(max = 512))]
-    pub image: String,
-    /// Since when it is the candidate (RFC 3339, UTC).
-    #[schemars(length(max = 40))]
-    pub since: String,
-    /// Where it is: Preparing, Verifying, Stepping or RollingBack.
-    pub stage: Stage,
-    /// Number of the present step, from 1; 0 before traffic.
-    pub step: i32,
-    /// Step and number of steps, such as `2/4`.
-    #[schemars(length(max = 8))]
-    pub step_text: String,
-    /// When the gateway had accepted the weight of this step: the hold counts from here (RFC 3339, UTC).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 40))]
-    pub step_started_at: Option<String>,
-    /// Requests that the candidate has answered in this step.
-    #[serde(default)]
-    pub step_requests: i64,
-    /// Last progress: the deadline counts from here (RFC 3339, UTC).
-    #[schemars(length(max = 40))]
-    pub progressed_at: String,
-    /// Since when the release is paused: meanwhile the deadline does not run (RFC 3339, UTC).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 40))]
-    pub paused_at: Option<String>,
-    /// Why it is rolling back, in words; set with stage RollingBack.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<Failure>,
-}
-
-/// Where a candidate is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Stage {
-    Preparing,
-    Verifying,
-    Stepping,
-    RollingBack,
-}
-
-/// Why a candidate was withdrawn.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Failure {
-    /// One word: GateFailed, SloBreached, Unavailable, Aborted, Superseded, ProgressDeadlineExceeded.
-    #[schemars(length(max = 64))]
-    pub reason: String,
-    /// A sentence with the numbers.
-    #[schemars(length(max = 1200))]
-    pub message: String,
-}
-
-/// A BeforeTraffic gate of a candidate.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct GateProgress {
-    /// Name of the EvalGate.
-    #[schemars(length(max = 40))]
-    pub name: String,
-    /// Revision that is measured.
-    #[schemars(length(max = 10))]
-    pub revision: String,
-    /// Revision it is compared with; absent for a first release.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 10))]
-    pub baseline: Option<String>,
-    /// Attempt under way or last, from 1; 0 before the first.
-    pub attempt: i32,
-    /// Evidence key: what exactly was measured.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
-    pub evidence: Option<String>,
-    /// Pass, Fail, Inconclusive or Error; absent while running.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verdict: Option<super::gate::VerdictWord>,
-    /// Whether `ragops.dev/promote` let an Inconclusive verdict pass.
-    #[serde(default)]
-    pub accepted: bool,
-    /// One word that says why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
-    pub reason: Option<String>,
-    /// A sentence with the numbers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1200))]
-    pub message: Option<String>,
-    /// Queries that counted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub n: Option<i64>,
-    /// Numbers of each metric, in the gate's order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
-    pub metrics: Vec<super::gate::MetricResult>,
-    /// Queries that a verdict would need, when the run could not decide.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub required_queries: Option<i64>,
-    /// Job of the attempt.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
-    pub job: Option<String>,
-    /// When the attempt ended (RFC 3339, UTC).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 40))]
-    pub finished_at: Option<String>,
-}
-
-/// The revision before stable.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PreviousStatus {
-    /// 10 hex digits of index content, encoder and retrieval settings.
-    #[schemars(length(max = 10))]
-    pub revision: String,
-    /// Index and version, such as `handbook/v2`.
-    #[schemars(length(max = 80))]
-    pub version: String,
-    /// Image of its pods.
-    #[schemars(length(max = 512))]
-    pub image: String,
-    /// Until when it stays ready (RFC 3339, UTC).
-    #[schemars(length(max = 40))]
-    pub retained_until: String,
-}
-
-/// A revision that is not tried again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct FailedRevision {
-    /// The revision.
-    #[schemars(length(max = 10))]
-    pub revision: String,
-    /// One word: GateFailed, SloBreached, Unavailable, Aborted or ProgressDeadlineExceeded.
-    #[schemars(length(max = 64))]
-    pub reason: String,
-    /// A sentence with the numbers.
-    #[schemars(length(max = 1200))]
-    pub message: String,
-    /// When (RFC 3339, UTC).
-    #[schemars(length(max = 40))]
-    pub at: String,
-}
-
-/// How a candidate ended.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct HistoryEntry {
-    /// The revision.
-    #[schemars(length(max = 10))]
-    pub revision: String,
-    /// Index and version.
-    #[schemars(length(max = 80))]
-    pub version: String,
-    /// Promoted, RolledBack, Superseded or Aborted.
-    #[schemars(length(max = 64))]
-    pub outcome: String,
-    /// A sentence.
-    #[schemars(length(max = 300))]
-    pub message: String,
-    /// When (RFC 3339, UTC).
-    #[schemars(length(max = 40))]
-    pub at: String,
-}
-
-/// Steps and gates as they were when the candidate started.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct FrozenPlan {
-    /// Revision that the plan is for.
-    #[schemars(length(max = 10))]
-    pub revision: String,
-    /// Revision that gates compare with; absent for a first release.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 10))]
-    pub baseline: Option<String>,
-    /// When it was frozen (RFC 3339, UTC).
-    #[schemars(length(max = 40))]
-    pub frozen_at: String,
-    /// Steps.
-    #[schemars(length(max = 16))]
-    pub steps: Vec<Step>,
-    /// Gates.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
-    pub gates: Vec<FrozenGate>,
-    /// Requests that each step needs.
-    pub min_requests: i64,
-    /// What an Inconclusive gate does.
-    pub on_inconclusive: OnInconclusive,
-    /// Time without progress after which the candidate is withdrawn.
-    #[schemars(length(max = 32))]
-    pub progress_deadline: String,
-}
-
-/// A gate as it was when the candidate started.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct FrozenGate {
-    /// Name of the EvalGate.
-    #[schemars(length(max = 40))]
-    pub name: String,
-    /// When it is asked.
-    pub when: When,
-    /// Digest of the gate's spec.
-    #[schemars(length(max = 64))]
-    pub spec_digest: String,
-    /// Digest of the dataset; absent for online gates.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
-    pub dataset_digest: Option<String>,
-    /// The gate's spec.
-    pub spec: EvalGateSpec,
-}
-
-/// Weights, from intent to effect.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TrafficStatus {
-    /// Percent of requests that the candidate is to get.
-    pub wanted: i32,
-    /// Percent that the route declares.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub written: Option<i32>,
-    /// Whether every Gateway reports Accepted and ResolvedRefs for the present route.
-    #[serde(default)]
-    pub accepted: bool,
-    /// Requests counted at the pods since the present weight was accepted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub counted: Option<Counted>,
-    /// When the present weight was accepted (RFC 3339, UTC).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 40))]
-    pub converged_at: Option<String>,
-    /// When counts and sums were last written here (RFC 3339, UTC); at most once a minute.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 40))]
-    pub sampled_at: Option<String>,
-}
-
-/// Requests counted at the pods.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Counted {
-    /// Requests that stable answered.
-    pub stable: i64,
-    /// Requests that the candidate answered.
-    pub candidate: i64,
-    /// True: the shares agree with the weights (5 sigma). Unknown: fewer than 500 requests. False: they do not.
-    #[schemars(length(max = 8))]
-    pub agrees: String,
-}
-
-/// Sums of one online objective.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ObjectiveStatus {
-    /// Name of the EvalGate.
-    #[schemars(length(max = 40))]
-    pub gate: String,
-    /// Name of the objective.
-    #[schemars(length(max = 40))]
-    pub objective: String,
-    /// Revision that the sums are of.
-    #[schemars(length(max = 10))]
-    pub revision: String,
-    /// Requests.
-    pub requests: i64,
-    /// Bad ones among them: errors, empty or slow answers.
-    pub bad: i64,
-    /// Safe, Undecided, Breached or NoData.
-    #[schemars(length(max = 16))]
-    pub state: String,
-}
-
-/// A command that was carried out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct HandledCommand {
-    /// Annotation without the prefix, such as `promote`.
-    #[schemars(length(max = 32))]
-    pub command: String,
-    /// Its value.
-    #[schemars(length(max = 256))]
-    pub value: String,
-    /// Field manager that wrote it.
-    #[schemars(length(max = 128))]
-    pub manager: String,
-    /// What it did.
-    #[schemars(length(max = 300))]
-    pub outcome: String,
-    /// When it was carried out (RFC 3339, UTC).
-    #[schemars(length(max = 40))]
-    pub at: String,
-}
-
 fn one() -> i32 {
     1
 }
-fn unseen() -> i64 {
-    -1
-}
+
 fn default_top_k() -> i32 {
     10
 }
-fn default_overfetch() -> i32 {
-    10
-}
+
 fn default_rrf_k() -> i32 {
     60
 }
-fn default_path_prefix() -> String {
-    "/".to_owned()
-}
+
 fn default_steps() -> Vec<Step> {
     vec![Step { weight: 100, hold: default_hold() }]
 }
-fn default_min_requests() -> i64 {
-    100
-}
+
 fn default_hold() -> String {
     "0s".to_owned()
 }
-fn default_progress_deadline() -> String {
-    "6h".to_owned()
-}
+
 fn default_window() -> String {
     "72h".to_owned()
 }
+
+fn default_path_prefix() -> String {
+    "/".to_owned()
+}
+
+fn default_progress_deadline() -> String {
+    "6h".to_owned()
+}
+
+fn default_min_requests() -> i64 {
+    100
+}
+
 fn default_on() -> Vec<RollbackCause> {
     vec![RollbackCause::GateFailed, RollbackCause::SloBreached, RollbackCause::Unavailable]
+}
+
+fn default_overfetch() -> i32 {
+    10
 }

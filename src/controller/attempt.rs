@@ -258,7 +258,8 @@ mod tests {
         Attempt { job: serde_json::from_value(job).unwrap(), pods: vec![serde_json::from_value(pod).unwrap()] }
     }
 
-    const CHECK: &str = r#"{"v":1,"run":"r","kind":"check","digest":"d","queries":3,"judgments":4}"#;
+    const CHECK: &str =
+        r#"{"v":1,"run":"r","kind":"check","digest":"d","queries":3,"judgments":4,"clusters":null,"slices":[]}"#;
 
     #[test]
     fn a_receipt_counts_only_from_a_complete_job_and_this_run() {

@@ -27,8 +27,49 @@ pub fn all() -> Result<Vec<(&'static str, String)>, CrdError> {
         ("ragreleases.yaml", RagRelease::crd()),
     ]
     .into_iter()
-    .map(|(file, crd)| Ok((file, yaml::write(&with_status_default(serde_json::to_value(crd)?))?)))
+    .map(|(file, crd)| {
+        let mut crd = with_status_default(serde_json::to_value(crd)?);
+        unwrap_descriptions(&mut crd);
+        Ok((file, quoted(&yaml::write(&crd)?)))
+    })
     .collect()
+}
+
+/// `n` and `on` are words to us and truth values to kubectl, which reads YAML 1.1: such keys and entries are quoted.
+fn quoted(yaml: &str) -> String {
+    const TRUTHS: [&str; 6] = ["y", "n", "yes", "no", "on", "off"];
+    let line = |line: &str| {
+        let content = line.trim_start_matches([' ', '-']);
+        let (word, rest) = content
+            .split_once(':')
+            .map_or((content, ""), |(word, _)| (word, content.strip_prefix(word).unwrap_or_default()));
+        if !TRUTHS.contains(&word) {
+            return format!("{line}\n");
+        }
+        let indent = line.strip_suffix(content).unwrap_or_default();
+        format!("{indent}\"{word}\"{rest}\n")
+    };
+    yaml.lines().map(line).collect()
+}
+
+/// Lines of a description end where the source code's lines do; `kubectl explain` breaks them anew, so only
+/// paragraphs stay.
+fn unwrap_descriptions(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                match field {
+                    Value::String(text) if name == "description" => {
+                        let paragraphs: Vec<String> = text.split("\n\n").map(|p| p.replace('\n', " ")).collect();
+                        *text = paragraphs.join("\n\n");
+                    }
+                    other => unwrap_descriptions(other),
+                }
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(unwrap_descriptions),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// An object that nobody has looked at yet is in progress, not done: kstatus reads a missing status as done.
@@ -56,5 +97,18 @@ pub fn print() -> ExitCode {
             eprintln!("error: cannot write the CRDs as YAML: {error}");
             ExitCode::from(1)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_are_truths_in_yaml_1_1_are_quoted() {
+        let yaml =
+            "required:\n- candidate\n- n\nproperties:\n  n:\n    type: integer\n  on:\n    x: on the way\n  none: {}\n";
+        let told = "required:\n- candidate\n- \"n\"\nproperties:\n  \"n\":\n    type: integer\n  \"on\":\n    x: on the way\n  none: {}\n";
+        assert_eq!(quoted(yaml), told);
     }
 }

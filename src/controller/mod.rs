@@ -24,6 +24,7 @@ pub mod reconcile;
 pub mod release;
 pub mod route;
 pub mod run;
+pub mod schedule;
 pub mod signals;
 pub mod spec;
 

@@ -30,14 +30,15 @@ pub struct Defaults {
     pub memory_limit: &'static str,
 }
 
-/// Jobs that read documents or datasets.
-pub const WORKER: Defaults = Defaults { cpu: "250m", memory: "256Mi", memory_limit: "2Gi" };
+/// Jobs that read documents or datasets. They take what is idle: a build beside servers must not make their users
+/// wait, and requests are the shares in which a full node is divided.
+pub const WORKER: Defaults = Defaults { cpu: "25m", memory: "256Mi", memory_limit: "2Gi" };
 /// Pods of a revision.
 pub const SERVE: Defaults = Defaults { cpu: "100m", memory: "128Mi", memory_limit: "1Gi" };
 /// Pods of a managed encoder.
 pub const EMBED: Defaults = Defaults { cpu: "100m", memory: "256Mi", memory_limit: "512Mi" };
 /// Jobs that only speak to servers.
-pub const LIGHT: Defaults = Defaults { cpu: "100m", memory: "64Mi", memory_limit: "512Mi" };
+pub const LIGHT: Defaults = Defaults { cpu: "25m", memory: "64Mi", memory_limit: "512Mi" };
 
 /// What a pod is to do.
 #[derive(Clone, Debug)]

@@ -1,16 +1,26 @@
-//! The numbers of one or two arms on one query set: a row a metric.
+//! The numbers of one or two arms on one query set: a row a metric, and rows of its slices.
 //!
-//! Invariants: a judged query that an arm did not answer counts 0; queries without a relevant document count
-//! in the means and not in the paired test (their difference is 0 by construction); a row is rounded to six
+//! Invariants: a judged query that an arm did not answer counts 0; queries on which a metric cannot differ, such as
+//! those without a relevant document, count in the means and not in the paired test (their difference is 0 by
+//! construction); a query without nuggets is in no row of a metric of nuggets; a row is rounded to six
 //! decimals, so that the receipt, the command line and the operator judge the same numbers.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
+use super::bounded_mean;
+use super::condensed::{condensed, pooled, unjudged_share};
 use super::dataset::Dataset;
+use super::holm;
 use super::metric::{Gains, Metric};
-use super::paired::{Seed, sign_flip_p, spread};
+use super::paired::{DRAWS, LARGEST_DROP, Seed, harm_p, sign_flip_p, t_bounds, unit_deviation};
 use super::run::Run;
-use super::verdict::{Method, Row, Rule, Statistics};
+use super::sample::Sample;
+use super::slice::{Slice, clusters, slices};
+use super::verdict::{
+    Coverage, Criteria, Evidence, MAX_SLICE_ROWS, Method, Row, Rule, SLICE_MARGINS, SliceRow, SliceRules, Statistics,
+    Unjudged, Worst, guarded, is_required,
+};
 
 /// Values of one arm: for each judged query (bytewise ascending) one value a metric.
 pub type Values = Vec<Vec<f64>>;
@@ -20,6 +30,13 @@ pub type Values = Vec<Vec<f64>>;
 pub struct Comparison {
     /// A row for each rule, in the same order.
     pub rows: Vec<Row>,
+    /// A row for each slice and each rule that guards slices: required slices first, then those that lost twice the
+    /// margin, then by Holm-adjusted p. The first [`MAX_SLICE_ROWS`] take part in the verdict.
+    pub slices: Vec<SliceRow>,
+    /// How many of these are guardrails; `None` without slices or a baseline.
+    pub guardrails: Option<u64>,
+    pub worst: Option<Worst>,
+    pub unjudged_documents: Option<Unjudged>,
     pub candidate: Values,
     pub baseline: Option<Values>,
     /// Judged queries that the candidate's and the baseline's run do not name.
@@ -30,82 +47,325 @@ pub struct Comparison {
     pub without_relevant: usize,
 }
 
+impl Comparison {
+    /// What the verdict reads of it.
+    pub fn evidence(&self, coverage: Coverage) -> Evidence {
+        Evidence {
+            coverage,
+            rows: self.rows.clone(),
+            unjudged: self.unjudged_documents,
+            guardrails: self.guardrails,
+            slices: self.slices.iter().take(MAX_SLICE_ROWS).cloned().collect(),
+            worst: self.worst.clone(),
+            promoted: Vec::new(),
+        }
+    }
+}
+
 /// Measures both arms. Seeds derive from `inputs`, the digest of what the run saw.
 pub fn compare(
     dataset: &Dataset,
-    rules: &[Rule],
-    statistics: &Statistics,
+    criteria: &Criteria<'_>,
     inputs: &str,
     candidate: &Run,
     baseline: Option<&Run>,
 ) -> Comparison {
-    let metrics: Vec<Metric> = rules.iter().map(Rule::metric).collect();
-    let candidate_values = values(dataset, &metrics, candidate);
-    let baseline_values = baseline.map(|run| values(dataset, &metrics, run));
-    let testable: Vec<bool> = dataset.judged().map(|(_, judgments)| judgments.relevant() > 0).collect();
-    let row = |(i, rule): (usize, &Rule)| {
-        let c = column(&candidate_values, i);
-        let b = baseline_values.as_ref().map(|values| column(values, i));
-        row(&c, b.as_deref(), &testable, rule, statistics, inputs)
+    let metrics: Vec<Metric> = criteria.rules.iter().map(Rule::metric).collect();
+    let arms = Arms {
+        candidate: values(dataset, &metrics, candidate),
+        baseline: baseline.map(|run| values(dataset, &metrics, run)),
+        roles: metrics.iter().map(|metric| roles(dataset, *metric)).collect(),
+        clusters: criteria.statistics.cluster_by.as_deref().map(|key| clusters(dataset, key)),
+        statistics: criteria.statistics,
+        inputs,
     };
-    let rows = rules.iter().enumerate().map(row).collect();
+    let all: Vec<usize> = (0..dataset.judged_count()).collect();
+    let rows: Vec<Row> = criteria.rules.iter().enumerate().map(|(i, rule)| arms.row(i, rule, &all, None)).collect();
+    let groups = criteria.slices.map(|rules| slices(dataset, rules.by())).unwrap_or_default();
+    let guards =
+        criteria.slices.filter(|_| baseline.is_some()).map(|rules| arms.guards(criteria, rules, &rows, &groups));
     let missing = |run: &Run| dataset.judged().filter(|(query, _)| run.list(query).is_none()).count();
+    let (slices, guardrails) = guards.map_or((Vec::new(), None), |(rows, guardrails)| (rows, Some(guardrails)));
     Comparison {
         rows,
+        slices,
+        guardrails,
+        worst: criteria.slices.and_then(|rules| arms.worst(rules, &groups)),
+        unjudged_documents: baseline.and_then(|baseline| arms.unjudged(dataset, &metrics, candidate, baseline)),
         missing: (missing(candidate), baseline.map_or(0, missing)),
         unjudged: unjudged(dataset, candidate, baseline),
-        without_relevant: testable.iter().filter(|t| !**t).count(),
-        candidate: candidate_values,
-        baseline: baseline_values,
+        without_relevant: dataset.judged().filter(|(_, judgments)| judgments.relevant() == 0).count(),
+        candidate: arms.candidate,
+        baseline: arms.baseline,
     }
 }
 
+/// What a query is to a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// It has nothing that the metric counts.
+    None,
+    /// It counts in the mean; every list has the same value.
+    Mean,
+    /// It counts in the mean and in the paired test.
+    Test,
+}
+
+fn roles(dataset: &Dataset, metric: Metric) -> Vec<Role> {
+    let of_query = |(_, judgments)| match (metric.counts(judgments), metric.can_differ(judgments)) {
+        (false, _) => Role::None,
+        (true, false) => Role::Mean,
+        (true, true) => Role::Test,
+    };
+    dataset.judged().map(of_query).collect()
+}
+
 fn values(dataset: &Dataset, metrics: &[Metric], run: &Run) -> Values {
+    let pool = metrics.iter().any(|metric| metric.needs_pool()).then(|| dataset.pool());
     let of_query = |(query, judgments)| {
-        let list = run.list(query).unwrap_or_default();
-        let gains = Gains::of(judgments, list.iter().map(|hit| hit.document.as_str()));
+        let documents = run.list(query).unwrap_or_default().iter().map(|hit| hit.document);
+        let gains = match &pool {
+            Some(pool) => Gains::in_pool(judgments, documents, pool),
+            None => Gains::of(judgments, documents),
+        };
         metrics.iter().map(|metric| metric.value(&gains)).collect()
     };
     dataset.judged().map(of_query).collect()
 }
 
-fn column(values: &Values, metric: usize) -> Vec<f64> {
-    values.iter().filter_map(|of_query| of_query.get(metric).copied()).collect()
-}
-
 fn unjudged(dataset: &Dataset, candidate: &Run, baseline: Option<&Run>) -> usize {
     let judged: BTreeSet<&str> = dataset.judged().map(|(query, _)| query).collect();
     let named = dataset.unjudged().chain(candidate.queries()).chain(baseline.into_iter().flat_map(Run::queries));
-    named.filter(|query| !judged.contains(query)).collect::<BTreeSet<_>>().len()
+    named.filter(|query| !judged.contains(query) && !dataset.left_out().contains(*query)).collect::<BTreeSet<_>>().len()
 }
 
-fn row(
-    candidate: &[f64],
-    baseline: Option<&[f64]>,
-    testable: &[bool],
-    rule: &Rule,
-    statistics: &Statistics,
-    inputs: &str,
-) -> Row {
-    let Some(baseline) = baseline else { return Row::absolute(candidate.len() as u64, rounded(mean(candidate))) };
-    let differences: Vec<f64> =
-        candidate.iter().zip(baseline).zip(testable).filter(|(_, t)| **t).map(|((c, b), _)| c - b).collect();
-    let spread = spread(&differences, statistics.alpha);
-    let p = rule
-        .margin()
-        .filter(|_| statistics.method == Method::PairedSignFlip)
-        .and_then(|margin| sign_flip_p(&differences, margin, Seed::of(inputs, &rule.metric().to_string())));
-    Row {
-        n: differences.len() as u64,
-        candidate: rounded(mean(candidate)),
-        baseline: Some(rounded(mean(baseline))),
-        sd: spread.and_then(|s| s.sd).map(rounded),
-        lower: spread.and_then(|s| s.bounds).map(|(lower, _)| rounded(lower)),
-        upper: spread.and_then(|s| s.bounds).map(|(_, upper)| rounded(upper)),
-        p: p.map(rounded),
-        nonzero: spread.map(|s| s.nonzero as u64),
-        min: spread.map(|s| rounded(s.min)),
+/// A part of the queries.
+struct Part<'a> {
+    name: &'a str,
+    /// The gate's margin, where the part must pass like the whole.
+    margin: Option<f64>,
+}
+
+/// The values of both arms, and how they are compared.
+struct Arms<'a> {
+    candidate: Values,
+    baseline: Option<Values>,
+    /// For each metric what each query is to it.
+    roles: Vec<Vec<Role>>,
+    /// Cluster of each query.
+    clusters: Option<Vec<usize>>,
+    statistics: &'a Statistics,
+    inputs: &'a str,
+}
+
+impl Arms<'_> {
+    /// Numbers of one metric over some queries. `slice`: what they are, where they are not all.
+    fn row(&self, metric: usize, rule: &Rule, queries: &[usize], slice: Option<Part<'_>>) -> Row {
+        let queries = &self.counted(metric, queries);
+        let candidate = column(&self.candidate, metric, queries);
+        let label = match &slice {
+            None => rule.metric().to_string(),
+            Some(part) => format!("{} {}", rule.metric(), part.name),
+        };
+        let of_candidate = self.sample(&candidate, queries);
+        let lower = |sample: &Sample| rounded(lower_of_mean(sample, self.statistics, self.seed(&label, "mean")));
+        let row = Row {
+            clusters: of_candidate.as_ref().and_then(Sample::clusters).map(|n| n as u64),
+            candidate_lower: of_candidate.as_ref().filter(|_| rule.confident() && slice.is_none()).map(lower),
+            ..Row::absolute(candidate.len() as u64, rounded(mean(&candidate)))
+        };
+        let Some(baseline) = self.baseline.as_ref().map(|values| column(values, metric, queries)) else { return row };
+        let baseline_mean = rounded(mean(&baseline));
+        let compared = Row { n: 0, clusters: None, baseline: Some(baseline_mean), ..row };
+        let Some(sample) = self.differences(metric, &candidate, &baseline, queries) else { return compared };
+        let margin = match slice {
+            None => rule.margin().and_then(|margin| margin.against(Some(baseline_mean))),
+            Some(part) => part.margin,
+        };
+        let tested = tested(&sample, margin, self.statistics, (self.inputs, &label), DRAWS);
+        Row {
+            candidate: compared.candidate,
+            baseline: compared.baseline,
+            candidate_lower: compared.candidate_lower,
+            ..tested
+        }
     }
+
+    fn seed(&self, label: &str, what: &str) -> Seed {
+        Seed::of(self.inputs, &format!("{label} {what}"))
+    }
+
+    fn sample(&self, values: &[f64], queries: &[usize]) -> Option<Sample> {
+        match &self.clusters {
+            None => Sample::plain(values),
+            Some(clusters) => {
+                let of_values: Vec<usize> = queries.iter().filter_map(|q| clusters.get(*q).copied()).collect();
+                Sample::clustered(values, &of_values)
+            }
+        }
+    }
+
+    fn role(&self, metric: usize, query: usize) -> Role {
+        self.roles.get(metric).and_then(|roles| roles.get(query)).copied().unwrap_or(Role::None)
+    }
+
+    /// Those of the queries that have what the metric counts.
+    fn counted(&self, metric: usize, queries: &[usize]) -> Vec<usize> {
+        queries.iter().copied().filter(|query| self.role(metric, *query) != Role::None).collect()
+    }
+
+    /// The differences of the queries on which lists can differ.
+    fn differences(&self, metric: usize, candidate: &[f64], baseline: &[f64], queries: &[usize]) -> Option<Sample> {
+        let pairs = candidate.iter().zip(baseline).zip(queries);
+        let testable = pairs.filter(|(_, query)| self.role(metric, **query) == Role::Test);
+        let (differences, queries): (Vec<f64>, Vec<usize>) = testable.map(|((c, b), query)| (c - b, *query)).unzip();
+        self.sample(&differences, &queries)
+    }
+
+    /// Rows of the slices in the order of a receipt, and how many of them are guardrails.
+    fn guards(
+        &self,
+        criteria: &Criteria<'_>,
+        rules: &SliceRules,
+        whole: &[Row],
+        groups: &[Slice],
+    ) -> (Vec<SliceRow>, u64) {
+        let guarding = || criteria.rules.iter().enumerate().filter(|(_, rule)| guarded(rule));
+        let mut rows = Vec::new();
+        let mut samples = Vec::new();
+        for (slice, group) in groups.iter().enumerate() {
+            for (metric, rule) in guarding() {
+                let margin = limit(criteria, whole, metric).filter(|_| is_required(rules, &group.name));
+                let row = self.row(metric, rule, &group.queries, Some(Part { name: &group.name, margin }));
+                let large = row.n >= rules.min_queries();
+                samples.push(self.slice_differences(metric, &group.queries).filter(|_| large));
+                rows.push(SliceRow { slice, name: group.name.clone(), metric, harm: None, row });
+            }
+        }
+        let guardrails = samples.iter().flatten().count();
+        // Beyond a few hundred guardrails the smallest p that can be drawn would be too large to reject anything.
+        let draws = (2.0 * guardrails as f64 / self.statistics.alpha).ceil().max(f64::from(DRAWS)) as u32;
+        let harm: Vec<(usize, f64)> = samples
+            .iter()
+            .zip(&rows)
+            .enumerate()
+            .filter_map(|(i, (sample, row))| {
+                let label = format!("{} {}", row.metric, row.name);
+                Some((i, harm_p(sample.as_ref()?, self.seed(&label, "harm"), draws)))
+            })
+            .collect();
+        let adjusted = holm::adjusted(&harm.iter().map(|(_, p)| *p).collect::<Vec<_>>());
+        for ((i, _), p) in harm.iter().zip(adjusted) {
+            if let Some(row) = rows.get_mut(*i) {
+                row.harm = Some(rounded(p));
+            }
+        }
+        let order = |row: &SliceRow| order(criteria, rules, whole, row);
+        rows.sort_by(|a, b| order(a).partial_cmp(&order(b)).unwrap_or(Ordering::Equal));
+        (rows, guardrails as u64)
+    }
+
+    fn slice_differences(&self, metric: usize, queries: &[usize]) -> Option<Sample> {
+        let baseline = column(self.baseline.as_ref()?, metric, queries);
+        self.differences(metric, &column(&self.candidate, metric, queries), &baseline, queries)
+    }
+
+    /// The slice of the lowest mean on the first metric, of those that are large enough.
+    fn worst(&self, rules: &SliceRules, groups: &[Slice]) -> Option<Worst> {
+        let counted = groups.iter().enumerate().map(|(slice, group)| (slice, group, self.counted(0, &group.queries)));
+        let large = counted.filter(|(_, _, queries)| queries.len() as u64 >= rules.min_queries());
+        let of_group = |(slice, group, queries): (usize, &Slice, Vec<usize>)| Worst {
+            slice,
+            name: group.name.clone(),
+            n: queries.len() as u64,
+            candidate: rounded(mean(&column(&self.candidate, 0, &queries))),
+            baseline: self.baseline.as_ref().map(|values| rounded(mean(&column(values, 0, &queries)))),
+        };
+        large.map(of_group).min_by(|a, b| a.candidate.total_cmp(&b.candidate))
+    }
+
+    fn unjudged(&self, dataset: &Dataset, metrics: &[Metric], candidate: &Run, baseline: &Run) -> Option<Unjudged> {
+        let metric = metrics.first().copied().filter(|_| pooled(dataset))?;
+        let queries: Vec<usize> = (0..dataset.judged_count()).collect();
+        let (of_candidate, of_baseline) = (condensed(dataset, metric, candidate), condensed(dataset, metric, baseline));
+        let sample = self.differences(0, &of_candidate, &of_baseline, &queries)?;
+        Some(Unjudged {
+            candidate: rounded(unjudged_share(dataset, candidate)),
+            baseline: rounded(unjudged_share(dataset, baseline)),
+            difference: rounded(sample.mean()),
+            upper: tested(&sample, None, self.statistics, (self.inputs, "condensed"), DRAWS).upper,
+        })
+    }
+}
+
+/// Bounds and test of differences; the means of the arms are left at 0. `seed`: the digest of the inputs and a label.
+pub fn tested(
+    sample: &Sample,
+    margin: Option<f64>,
+    statistics: &Statistics,
+    (inputs, label): (&str, &str),
+    draws: u32,
+) -> Row {
+    let bounds = match statistics.method {
+        Method::PairedSignFlip | Method::PairedT => t_bounds(sample, statistics.alpha),
+        Method::BoundedMean => {
+            let (units, grown) = sample.weighed();
+            let (drop, seed) = (LARGEST_DROP * grown, Seed::of(inputs, &format!("{label} bounds")));
+            bounded_mean::bounds(&units, -drop, drop, statistics.alpha, seed, draws)
+        }
+    };
+    let p = margin
+        .filter(|_| statistics.method == Method::PairedSignFlip)
+        .and_then(|margin| sign_flip_p(sample, margin, Seed::of(inputs, label), draws));
+    Row {
+        clusters: sample.clusters().map(|n| n as u64),
+        sd: unit_deviation(sample).map(rounded),
+        difference: Some(rounded(sample.mean())),
+        lower: bounds.map(|(lower, _)| rounded(lower)),
+        upper: bounds.map(|(_, upper)| rounded(upper)),
+        p: p.map(rounded),
+        nonzero: Some(sample.changed() as u64),
+        min: Some(rounded(sample.min())),
+        ..Row::absolute(sample.len() as u64, 0.0)
+    }
+}
+
+/// Where a row stands: required slices, then those that lost enough to fail the gate, then by p.
+fn order(
+    criteria: &Criteria<'_>,
+    rules: &SliceRules,
+    whole: &[Row],
+    row: &SliceRow,
+) -> (bool, bool, f64, usize, usize) {
+    let margin = limit(criteria, whole, row.metric);
+    let lost = row.harm.is_some()
+        && row.row.difference.zip(margin).is_some_and(|(difference, margin)| difference <= -SLICE_MARGINS * margin);
+    (!is_required(rules, &row.name), !lost, row.harm.unwrap_or(2.0), row.slice, row.metric)
+}
+
+/// The drop that a metric may have, of the whole and of a required slice.
+fn limit(criteria: &Criteria<'_>, whole: &[Row], metric: usize) -> Option<f64> {
+    let margin = criteria.rules.get(metric)?.margin()?;
+    margin.against(whole.get(metric)?.baseline)
+}
+
+/// Lower bound of a mean of values in 0 to 1. Bounds from the spread alone would be sure of anything that was never
+/// seen to fail, so that the mean of so many units shrinks by what they could have missed at least.
+fn lower_of_mean(sample: &Sample, statistics: &Statistics, seed: Seed) -> f64 {
+    let (alpha, units) = (statistics.alpha, sample.units().len() as f64);
+    let missed = sample.mean() * alpha.powf(1.0 / units);
+    let bound = match statistics.method {
+        Method::PairedSignFlip | Method::PairedT => t_bounds(sample, alpha).map(|(lower, _)| lower.min(missed)),
+        Method::BoundedMean => {
+            let (values, grown) = sample.weighed();
+            bounded_mean::bounds(&values, 0.0, grown, alpha, seed, DRAWS).map(|(lower, _)| lower)
+        }
+    };
+    bound.unwrap_or(missed).clamp(0.0, 1.0)
+}
+
+fn column(values: &Values, metric: usize, queries: &[usize]) -> Vec<f64> {
+    queries.iter().filter_map(|query| values.get(*query)?.get(metric).copied()).collect()
 }
 
 fn mean(values: &[f64]) -> f64 {
@@ -121,7 +381,9 @@ fn rounded(x: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::evaluation::dataset::Files;
+    use crate::evaluation::domains;
     use crate::evaluation::run::Hit;
+    use crate::evaluation::verdict::{GateJudged, Margin, Reason, Verdict, Wanted, judge};
 
     fn dataset() -> Dataset {
         let dir = tempfile::tempdir().unwrap();
@@ -130,7 +392,7 @@ mod tests {
             .iter()
             .map(|q| format!("{{\"_id\":\"{q}\",\"text\":\"t\"}}\n"))
             .collect();
-        std::fs::write(&files.queries, queries).unwrap();
+        std::fs::write(files.queries.as_ref().unwrap(), queries).unwrap();
         let qrels = "query-id\tcorpus-id\tscore\nq1\td1\t3\nq1\td2\t2\nq1\td3\t1\nq1\td4\t0\nq2\ta\t1\nq2\tb\t1\nq2\tc\t0\n\
             q3\tx\t0\nq3\ty\t0\nq4\tm\t1\nq5\tn\t2\nq5\to\t-1\nq5\tp\t1\n";
         std::fs::write(&files.qrels, qrels).unwrap();
@@ -157,13 +419,20 @@ mod tests {
     }
 
     fn rule(name: &str) -> Rule {
-        Rule::new(name, Some(0.05), None, None, true).unwrap()
+        Rule::new(name, Wanted { margin: Some(Margin::Absolute(0.05)), ..Wanted::default() }).unwrap()
+    }
+
+    /// Both arms, by these rules and a method, without slices.
+    fn measured(rules: &[Rule], method: Method, candidate: &Run, baseline: Option<&Run>) -> Comparison {
+        let statistics = Statistics { method, ..Statistics::default() };
+        let criteria = Criteria { rules, statistics: &statistics, slices: None, max_cumulative_drop: None };
+        compare(&dataset(), &criteria, "i", candidate, baseline)
     }
 
     #[test]
     fn means_equal_those_of_trec_eval_and_odd_queries_are_counted() {
         let rules = [rule("ndcg@3"), rule("map")];
-        let found = compare(&dataset(), &rules, &Statistics::default(), "i", &golden_run(), None);
+        let found = measured(&rules, Method::PairedSignFlip, &golden_run(), None);
         let means: Vec<f64> = found.rows.iter().map(|r| (r.candidate * 1e4).round() / 1e4).collect();
         assert_eq!(means, [0.3422, 0.3]);
         assert_eq!(found.rows[0].n, 5);
@@ -177,14 +446,13 @@ mod tests {
     fn the_paired_test_leaves_out_queries_without_a_relevant_document() {
         let baseline = run(&[("q1", &[("d1", 1.0)]), ("q3", &[("y", 1.0)])]);
         let rules = [rule("success@1")];
-        let found = compare(&dataset(), &rules, &Statistics::default(), "i", &golden_run(), Some(&baseline));
+        let found = measured(&rules, Method::PairedSignFlip, &golden_run(), Some(&baseline));
         let row = found.rows[0];
         assert_eq!((row.n, row.candidate, row.baseline), (4, 0.0, Some(0.2)));
         assert_eq!((row.nonzero, row.min), (Some(1), Some(-1.0)));
-        assert_eq!(row.difference().map(|d| (d * 1e6).round() / 1e6), Some(-0.25));
+        assert_eq!(row.difference, Some(-0.25));
         assert!(row.p.unwrap() > 0.5);
-        let plain = Statistics { method: Method::PairedT, ..Statistics::default() };
-        let found = compare(&dataset(), &rules, &plain, "i", &golden_run(), Some(&baseline));
+        let found = measured(&rules, Method::PairedT, &golden_run(), Some(&baseline));
         assert_eq!(found.rows[0].p, None);
     }
 
@@ -192,15 +460,114 @@ mod tests {
     fn equal_inputs_give_equal_bits() {
         let baseline = run(&[("q1", &[("d1", 1.0)])]);
         let rules = [rule("ndcg@10"), rule("mrr")];
-        let once = || compare(&dataset(), &rules, &Statistics::default(), "i", &golden_run(), Some(&baseline));
+        let once = || measured(&rules, Method::BoundedMean, &golden_run(), Some(&baseline));
         assert_eq!(format!("{:?}", once()), format!("{:?}", once()));
+    }
+
+    /// The run of five domains, its numbers and its verdict.
+    fn domains(slices: Option<(&[&str], Option<f64>)>, statistics: &Statistics) -> (Comparison, GateJudged) {
+        let wanted = Wanted { margin: Some(Margin::Absolute(0.02)), ..Wanted::default() };
+        let rules = [Rule::new("P@20", wanted).unwrap()];
+        let slices = slices.map(|(required, floor)| {
+            let required = required.iter().map(|s| (*s).to_owned()).collect();
+            SliceRules::new(vec!["domain".to_owned()], 30, floor, required, &rules).unwrap()
+        });
+        let criteria = Criteria { rules: &rules, statistics, slices: slices.as_ref(), max_cumulative_drop: None };
+        let (set, baseline) = (domains::dataset(), domains::baseline());
+        let found = compare(&set, &criteria, "i", &domains::candidate(), Some(&baseline));
+        let coverage = Coverage { queries: 300, candidate: 300, baseline: Some(300) };
+        let judged = judge(&criteria, &found.evidence(coverage));
+        (found, judged)
+    }
+
+    #[test]
+    fn a_domain_that_breaks_fails_the_sliced_gate_and_passes_the_whole_one() {
+        let (found, judged) = domains(None, &Statistics::default());
+        let row = found.rows[0];
+        assert_eq!((row.n, row.difference), (300, Some(0.016)));
+        assert!((row.lower.unwrap() + 0.008).abs() < 0.001, "{row:?}");
+        assert_eq!(judged.gate.reason, Reason::NonInferior);
+
+        let (found, judged) = domains(Some((&[], None)), &Statistics::default());
+        assert_eq!((judged.gate.reason, judged.gate.verdict()), (Reason::SliceRegression, Verdict::Fail));
+        assert_eq!((found.slices.len(), found.guardrails), (5, Some(5)));
+        let worst = &found.slices[0];
+        assert_eq!((worst.name.as_str(), worst.slice, worst.row.n), ("domain=legal", 2, 60));
+        assert_eq!(worst.row.difference, Some(-0.12));
+        let t = worst.row.difference.unwrap() / (worst.row.sd.unwrap() / 60_f64.sqrt());
+        assert!((t + 3.72).abs() < 0.02, "{t}");
+        // p of about .0002, times five.
+        assert!((0.0005..0.003).contains(&worst.harm.unwrap()), "{:?}", worst.harm);
+        let legal = found.worst.unwrap();
+        assert_eq!(
+            (legal.name.as_str(), legal.n, legal.candidate, legal.baseline),
+            ("domain=legal", 60, 0.38, Some(0.5))
+        );
+    }
+
+    #[test]
+    fn required_slices_come_first_and_are_tested_against_the_margin() {
+        let (found, judged) = domains(Some((&["domain=tax"], Some(0.4))), &Statistics::default());
+        assert_eq!((found.slices[0].name.as_str(), found.slices[1].name.as_str()), ("domain=tax", "domain=legal"));
+        assert!(found.slices[0].row.p.is_some() && found.slices[1].row.p.is_none());
+        // Fail goes before Inconclusive: 60 queries are too few for the margin of the required slice.
+        assert_eq!(judged.gate.reason, Reason::SliceRegression);
+        assert_eq!(judged.slices[0].judged.as_ref().unwrap().reason, Reason::TooFewQueries);
+        assert!(
+            judged.gate.sentence.contains("P@20 of domain=legal is 0.3800, the worst slice must have at least 0.4")
+        );
+    }
+
+    #[test]
+    fn clusters_and_bounded_means_widen_the_bounds() {
+        let plain = domains(None, &Statistics::default()).0.rows[0];
+        let by_source = Statistics { cluster_by: Some("source".to_owned()), ..Statistics::default() };
+        let row = domains(None, &by_source).0.rows[0];
+        assert_eq!((row.n, row.clusters, plain.clusters), (300, Some(150), None));
+        assert_eq!(row.difference, plain.difference);
+        let bounded = Statistics { method: Method::BoundedMean, ..Statistics::default() };
+        let safe = domains(None, &bounded).0.rows[0];
+        assert!(safe.lower < plain.lower && safe.p.is_none(), "{safe:?}");
+        assert!(safe.upper > plain.upper, "{safe:?}");
+        let both = Statistics { method: Method::BoundedMean, ..by_source };
+        assert!(domains(None, &both).0.rows[0].lower < safe.lower);
+    }
+
+    #[test]
+    fn a_lower_bound_of_the_mean_is_given_to_confident_floors_alone() {
+        let sure = Wanted { floor: Some(0.1), confident: true, ..Wanted::default() };
+        let rules = [Rule::new("ndcg@10", sure).unwrap(), rule("map")];
+        let found = measured(&rules, Method::PairedSignFlip, &golden_run(), None);
+        let lower = found.rows[0].candidate_lower.unwrap();
+        assert!((0.0..found.rows[0].candidate).contains(&lower), "{lower}");
+        assert_eq!(found.rows[1].candidate_lower, None);
+        // Perfect on 20 queries is no proof of more than alpha^(1/20).
+        let perfect = Sample::plain(&[1.0; 20]).unwrap();
+        for method in [Method::PairedT, Method::BoundedMean] {
+            let statistics = Statistics { method, ..Statistics::default() };
+            let lower = lower_of_mean(&perfect, &statistics, Seed::of("i", "m"));
+            assert!((lower - 0.05_f64.powf(0.05)).abs() < 1e-12, "{lower}");
+        }
+    }
+
+    #[test]
+    fn unjudged_documents_are_looked_at_where_judgments_are_pooled() {
+        // q1, q2 and q3 of five have a rejected document.
+        let rules = [rule("ndcg@3")];
+        let better = run(&[("q1", &[("d1", 1.0)]), ("q2", &[("a", 1.0)]), ("q4", &[("m", 1.0)])]);
+        let found = measured(&rules, Method::PairedT, &golden_run(), Some(&better));
+        let unjudged = found.unjudged_documents.unwrap();
+        // `zz` of q1 and `o` of q5, of fifty places.
+        assert_eq!((unjudged.candidate, unjudged.baseline), (0.04, 0.0));
+        assert!(unjudged.difference > found.rows[0].difference.unwrap());
+        assert_eq!(measured(&rules, Method::PairedT, &golden_run(), None).unjudged_documents, None);
     }
 
     #[test]
     fn a_difference_of_nothing_is_plain_zero() {
         let rules = [rule("ndcg@10")];
         let same = golden_run();
-        let row = compare(&dataset(), &rules, &Statistics::default(), "i", &same, Some(&same)).rows[0];
+        let row = measured(&rules, Method::PairedSignFlip, &same, Some(&same)).rows[0];
         assert_eq!(format!("{:?} {:?} {:?}", row.lower, row.upper, row.sd), "Some(0.0) Some(0.0) Some(0.0)");
         assert_eq!(rounded(-1e-9).to_bits(), 0.0_f64.to_bits());
     }

@@ -1,26 +1,35 @@
-//! Reading text files line by line, with a bound on each line and a digest of every byte.
+//! Reading text files line by line, packed or plain, with a bound on each line and a digest of every byte.
 //!
 //! Why: a data set comes from outside; a line of a gigabyte must end in a message, not in the memory of the pod.
 //!
-//! Invariants: the digest covers the bytes as they lie in the file; a byte order mark before line 1 and a
-//! carriage return before the line feed are not part of a line; blank lines are passed over but counted.
+//! Invariants: whether a file is packed is decided by its first bytes, not by its name; the digest covers the
+//! unpacked bytes, so packing a file makes no other data set; a byte order mark before line 1 and a carriage
+//! return before the line feed are not part of a line; blank lines are passed over but counted.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use flate2::bufread::MultiGzDecoder;
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use sha2::{Digest, Sha256};
 
 /// Longest line that is read.
 pub const MAX_LINE_BYTES: usize = 1 << 20;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+const GZIP: &[u8] = b"\x1f\x8b";
+const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
+const BLOCK: usize = 1 << 16;
 
 /// Why a file cannot be read on.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error("{}: cannot be read: {source}", file.display())]
     Io { file: PathBuf, source: io::Error },
+    #[error("{}: the packed content is damaged after line {line}: {source}; pack the file again", file.display())]
+    Packed { file: PathBuf, line: u64, source: io::Error },
     #[error("{}:{line}: the line has more than {MAX_LINE_BYTES} bytes; split it or remove what no query needs", file.display())]
     TooLong { file: PathBuf, line: u64 },
     #[error("{}:{line}: the line is not UTF-8 from byte {at} on; save the file as UTF-8", file.display())]
@@ -35,7 +44,7 @@ impl ReadError {
                 source.kind(),
                 io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory
             ),
-            Self::TooLong { .. } | Self::NotUtf8 { .. } => false,
+            Self::Packed { .. } | Self::TooLong { .. } | Self::NotUtf8 { .. } => false,
         }
     }
 }
@@ -53,10 +62,82 @@ pub fn short(text: &str) -> String {
 /// The lines of one file.
 pub struct Lines {
     file: PathBuf,
-    reader: BufReader<File>,
-    digest: Sha256,
+    packed: bool,
+    reader: BufReader<Hashed>,
     number: u64,
     buffer: Vec<u8>,
+}
+
+/// Unpacked content on its way to the lines: every byte enters the digest.
+struct Hashed {
+    content: Box<dyn Read>,
+    digest: Sha256,
+}
+
+impl Read for Hashed {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let read = self.content.read(to)?;
+        self.digest.update(to.get(..read).unwrap_or_default());
+        Ok(read)
+    }
+}
+
+/// Frames of Zstandard one after the other, as `cat a.zst b.zst` writes them.
+struct Frames {
+    packed: BufReader<File>,
+    decoder: FrameDecoder,
+    /// Whether the decoder is inside a frame.
+    open: bool,
+}
+
+impl Frames {
+    /// Goes to the next frame with content; `false` at the end of the file.
+    fn next_frame(&mut self) -> io::Result<bool> {
+        while !self.packed.fill_buf()?.is_empty() {
+            match self.decoder.init(&mut self.packed) {
+                Ok(()) => return Ok(true),
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                    io::copy(&mut (&mut self.packed).take(u64::from(length)), &mut io::sink())?;
+                }
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Read for Frames {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if !self.open {
+                self.open = self.next_frame()?;
+                if !self.open {
+                    return Ok(0);
+                }
+            }
+            while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
+                let some = BlockDecodingStrategy::UptoBytes(BLOCK);
+                self.decoder.decode_blocks(&mut self.packed, some).map_err(io::Error::other)?;
+            }
+            if self.decoder.can_collect() > 0 {
+                return self.decoder.read(to);
+            }
+            self.open = false;
+        }
+    }
+}
+
+/// Where the file is, with one of the endings of packed files if only that is there.
+pub fn packed_or_plain(file: PathBuf) -> PathBuf {
+    let with = |ending: &str| {
+        let mut name = file.clone().into_os_string();
+        name.push(ending);
+        PathBuf::from(name)
+    };
+    if file.exists() {
+        return file;
+    }
+    [".gz", ".zst"].into_iter().map(with).find(|packed| packed.exists()).unwrap_or(file)
 }
 
 impl Lines {
@@ -67,10 +148,20 @@ impl Lines {
         if opened.metadata().map_err(io)?.is_dir() {
             return Err(io(io::ErrorKind::IsADirectory.into()));
         }
+        let mut bytes = BufReader::with_capacity(BLOCK, opened);
+        let first = bytes.fill_buf().map_err(io)?;
+        let (gzip, zstd) = (first.starts_with(GZIP), first.starts_with(ZSTD));
+        let content: Box<dyn Read> = if gzip {
+            Box::new(MultiGzDecoder::new(bytes))
+        } else if zstd {
+            Box::new(Frames { packed: bytes, decoder: FrameDecoder::new(), open: false })
+        } else {
+            Box::new(bytes)
+        };
         Ok(Self {
             file: file.to_owned(),
-            reader: BufReader::with_capacity(1 << 16, opened),
-            digest: Sha256::new(),
+            packed: gzip || zstd,
+            reader: BufReader::with_capacity(BLOCK, Hashed { content, digest: Sha256::new() }),
             number: 0,
             buffer: Vec::new(),
         })
@@ -82,10 +173,9 @@ impl Lines {
             self.buffer.clear();
             let limit = MAX_LINE_BYTES as u64 + 2;
             let read = (&mut self.reader).take(limit).read_until(b'\n', &mut self.buffer);
-            if read.map_err(|source| ReadError::Io { file: self.file.clone(), source })? == 0 {
+            if read.map_err(|source| self.failed(source))? == 0 {
                 return Ok(None);
             }
-            self.digest.update(&self.buffer);
             self.number = self.number.saturating_add(1);
             if self.line_bytes().len() > MAX_LINE_BYTES {
                 return Err(ReadError::TooLong { file: self.file.clone(), line: self.number });
@@ -102,7 +192,13 @@ impl Lines {
 
     /// SHA-256 of every byte read so far: of the whole file after `next_line` gave `None`.
     pub fn digest(self) -> [u8; 32] {
-        self.digest.finalize().into()
+        self.reader.into_inner().digest.finalize().into()
+    }
+
+    /// What is damaged inside a packed file stays damaged.
+    fn failed(&self, source: io::Error) -> ReadError {
+        let file = self.file.clone();
+        if self.packed { ReadError::Packed { file, line: self.number, source } } else { ReadError::Io { file, source } }
     }
 
     fn line_bytes(&self) -> &[u8] {
@@ -151,5 +247,71 @@ mod tests {
     fn bytes_that_are_not_utf8_are_refused_with_their_place() {
         let error = read(b"ok\nno\xff\n").unwrap_err().to_string();
         assert!(error.contains(":2: the line is not UTF-8 from byte 2 on"), "{error}");
+    }
+
+    fn gzip(content: &[u8]) -> Vec<u8> {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, content).unwrap();
+        packed.finish().unwrap()
+    }
+
+    fn zstd(content: &[u8]) -> Vec<u8> {
+        ruzstd::encoding::compress_to_vec(content, ruzstd::encoding::CompressionLevel::Fastest)
+    }
+
+    #[test]
+    fn packed_files_are_the_same_lines_and_the_same_digest() {
+        let dir = tempfile::tempdir().unwrap();
+        let digest = |content: &[u8]| {
+            let file = dir.path().join("f");
+            std::fs::write(&file, content).unwrap();
+            let mut lines = Lines::open(&file).unwrap();
+            while lines.next_line().unwrap().is_some() {}
+            lines.digest()
+        };
+        let plain: String = (0..20_000).map(|i| format!("line {i} of many\n")).collect();
+        let (first, second) = plain.as_bytes().split_at(100_000);
+        // A skippable frame of three bytes between two frames.
+        let skipped = b"\x50\x2a\x4d\x18\x03\0\0\0abc";
+        let packed = [
+            gzip(plain.as_bytes()),
+            [gzip(first), gzip(second)].concat(),
+            zstd(plain.as_bytes()),
+            [zstd(first), skipped.to_vec(), zstd(second)].concat(),
+        ];
+        for content in packed {
+            assert_eq!(digest(&content), digest(plain.as_bytes()));
+            let lines = read(&content).unwrap();
+            assert_eq!((lines.len(), lines[19_999].1.as_str()), (20_000, "line 19999 of many"));
+        }
+        let once: [u8; 32] = Sha256::digest(plain.as_bytes()).into();
+        assert_eq!(digest(plain.as_bytes()), once);
+    }
+
+    #[test]
+    fn a_damaged_packed_file_is_refused_for_good() {
+        let plain: String = (0..20_000).map(|i| format!("line {i} of many\n")).collect();
+        for content in [gzip(plain.as_bytes()), zstd(plain.as_bytes())] {
+            let error = read(&content[..content.len() / 2]).unwrap_err();
+            assert!(!error.is_transient());
+            assert!(error.to_string().contains("the packed content is damaged after line"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_packed_bomb_ends_at_the_longest_line() {
+        let error = read(&gzip(&vec![b'x'; 64 << 20])).unwrap_err().to_string();
+        assert!(error.contains(":1: the line has more than 1048576 bytes"), "{error}");
+    }
+
+    #[test]
+    fn the_packed_file_stands_in_where_no_plain_one_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("f");
+        assert_eq!(packed_or_plain(file.clone()), file);
+        std::fs::write(dir.path().join("f.zst"), "").unwrap();
+        assert_eq!(packed_or_plain(file.clone()), dir.path().join("f.zst"));
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(packed_or_plain(file.clone()), file);
     }
 }

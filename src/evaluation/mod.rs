@@ -4,17 +4,27 @@
 //! same functions, so the same numbers give the same verdict everywhere.
 //!
 //! Layout: [`dataset`] queries and judgments; [`run`] what an arm answered; [`metric`] one number a query;
-//! [`compare`] the numbers of two arms; [`paired`] bounds and tests of their difference; [`verdict`] rules;
-//! [`sequence`] live shares, looked at again and again.
+//! [`compare`] the numbers of two arms; [`sample`] what of them is independent; [`paired`] and [`bounded_mean`] bounds
+//! and tests of their difference; [`slice`] and [`holm`] groups of queries; [`condensed`] lists without unjudged
+//! documents; [`likeness`] of two lists, without judgments; [`verdict`] rules; [`sequence`] live shares, looked at
+//! again and again.
 //!
 //! Invariants: no network, no clock, no Kubernetes; files are only read. Equal inputs give equal bits: sums
 //! run in bytewise order of the query ids, draws come from a named generator with a derived seed.
 
+pub mod bounded_mean;
 pub mod compare;
+pub mod condensed;
 pub mod dataset;
+#[cfg(test)]
+pub(crate) mod domains;
+pub mod holm;
+pub mod likeness;
 pub mod lines;
 pub mod metric;
 pub mod paired;
 pub mod run;
+pub mod sample;
 pub mod sequence;
+pub mod slice;
 pub mod verdict;

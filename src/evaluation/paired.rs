@@ -1,6 +1,7 @@
 //! Bounds and tests of a paired difference, and how many queries they need.
 //!
-//! Conventions: d = candidate - baseline of one query; a margin is above 0; alpha is one-sided.
+//! Conventions: d = candidate - baseline of one query; a margin is above 0; alpha is one-sided; a unit is a query, or
+//! with `clusterBy` a cluster of them ([`super::sample`]).
 //!
 //! Invariants: draws come from PCG64 (XSL RR 128/64, `rand_pcg` 0.9) with the seed given; the order of the
 //! differences does not matter to the test; functions are total, what cannot be computed is `None`.
@@ -10,45 +11,27 @@ use rand_pcg::Pcg64;
 use sha2::{Digest, Sha256};
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
+use super::sample::Sample;
+
 /// Drawn sign patterns of the sign-flip test.
-const DRAWS: u32 = 10_000;
+pub const DRAWS: u32 = 10_000;
 /// Up to here every sign pattern is looked at instead.
 const EXACT_UP_TO: usize = 20;
 /// Power for which needed queries are computed.
 const POWER: f64 = 0.8;
 /// Largest credible drop of one query: metrics lie in [0, 1].
-const LARGEST_DROP: f64 = 1.0;
-/// Differences closer to 0 than this are rounding of equal lists.
-const ZERO: f64 = 1e-12;
+pub const LARGEST_DROP: f64 = 1.0;
 
-/// What the differences of one metric look like.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Spread {
-    pub n: usize,
-    pub mean: f64,
-    /// Sample standard deviation; `None` below two differences.
-    pub sd: Option<f64>,
-    /// One-sided lower and upper bound of the true mean.
-    pub bounds: Option<(f64, f64)>,
-    /// Differences that are not 0.
-    pub nonzero: usize,
-    /// Smallest difference.
-    pub min: f64,
+/// One-sided bounds of the mean by Student's t over the units: D ∓ t(1 - alpha, units - 1)·se. `None` below two.
+pub fn t_bounds(sample: &Sample, alpha: f64) -> Option<(f64, f64)> {
+    let degrees = count(sample.units().len()) - 1.0;
+    let half = t_quantile(1.0 - alpha, degrees)? * sample.standard_error()?;
+    Some((sample.mean() - half, sample.mean() + half))
 }
 
-/// Describes differences; `None` if there are none.
-pub fn spread(differences: &[f64], alpha: f64) -> Option<Spread> {
-    let min = differences.iter().copied().min_by(f64::total_cmp)?;
-    let n = count(differences.len());
-    let mean = differences.iter().sum::<f64>() / n;
-    let sd = (differences.len() > 1)
-        .then(|| (differences.iter().map(|d| (d - mean) * (d - mean)).sum::<f64>() / (n - 1.0)).sqrt());
-    let bounds = sd.zip(t_quantile(1.0 - alpha, n - 1.0)).map(|(sd, t)| {
-        let half = t * sd / n.sqrt();
-        (mean - half, mean + half)
-    });
-    let nonzero = differences.iter().filter(|d| d.abs() > ZERO).count();
-    Some(Spread { n: differences.len(), mean, sd, bounds, nonzero, min })
+/// The standard error times the root of the units: s where a unit is a query. What the formulas of needed units read.
+pub fn unit_deviation(sample: &Sample) -> Option<f64> {
+    sample.standard_error().map(|error| error * count(sample.units().len()).sqrt())
 }
 
 /// Quantile of Student's t.
@@ -83,23 +66,30 @@ impl Seed {
         Self { state: u128::from_be_bytes(state), stream: u128::from_be_bytes(stream) }
     }
 
-    fn generator(self) -> Pcg64 {
+    /// The generator that draws from it.
+    pub fn generator(self) -> Pcg64 {
         Pcg64::new(self.state, self.stream)
     }
 }
 
-/// p of the hypothesis "the candidate is worse by the margin or more": how often random signs give a sum of
-/// d + margin at least as large as the observed one. All sign patterns up to 20 queries, 10,000 drawn beyond.
-pub fn sign_flip_p(differences: &[f64], margin: f64, seed: Seed) -> Option<f64> {
-    if differences.is_empty() || !margin.is_finite() || differences.iter().any(|d| !d.is_finite()) {
-        return None;
-    }
-    let mut shifted: Vec<f64> = differences.iter().map(|d| d + margin).collect();
-    shifted.sort_unstable_by(f64::total_cmp);
+/// p of the hypothesis "the candidate is worse by the margin or more": how often random signs of the units give a sum
+/// of d + margin at least as large as the observed one. All sign patterns up to 20 units, drawn ones beyond.
+pub fn sign_flip_p(sample: &Sample, margin: f64, seed: Seed, draws: u32) -> Option<f64> {
+    margin.is_finite().then(|| reached_p(sample.units().iter().map(|u| u.sum + margin * u.size).collect(), seed, draws))
+}
+
+/// p of the hypothesis "the candidate is not worse": how often random signs give a sum of d at most as large as the
+/// observed one. Small when the candidate harms.
+pub fn harm_p(sample: &Sample, seed: Seed, draws: u32) -> f64 {
+    reached_p(sample.units().iter().map(|u| -u.sum).collect(), seed, draws)
+}
+
+fn reached_p(mut values: Vec<f64>, seed: Seed, draws: u32) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
     // Sums that differ by rounding alone count as reached, which can only raise p.
-    let slack = 1e-12 * shifted.iter().map(|x| x.abs()).sum::<f64>();
-    let observed = shifted.iter().sum::<f64>() - slack;
-    Some(if shifted.len() <= EXACT_UP_TO { exact_p(&shifted, observed) } else { drawn_p(&shifted, observed, seed) })
+    let slack = 1e-12 * values.iter().map(|x| x.abs()).sum::<f64>();
+    let observed = values.iter().sum::<f64>() - slack;
+    if values.len() <= EXACT_UP_TO { exact_p(&values, observed) } else { drawn_p(&values, observed, seed, draws) }
 }
 
 fn exact_p(shifted: &[f64], observed: f64) -> f64 {
@@ -113,18 +103,18 @@ fn signed_sums(values: &[f64]) -> Vec<f64> {
     values.iter().fold(vec![0.0], |sums, x| sums.iter().flat_map(|s| [s + x, s - x]).collect())
 }
 
-fn drawn_p(shifted: &[f64], observed: f64, seed: Seed) -> f64 {
+fn drawn_p(shifted: &[f64], observed: f64, seed: Seed, draws: u32) -> f64 {
     // Equal values (ties: most queries answer alike) need only the number of their plus signs.
     let groups: Vec<(f64, u32)> =
         shifted.chunk_by(|a, b| a == b).filter_map(|g| Some((*g.first()?, u32::try_from(g.len()).ok()?))).collect();
     let mut signs = Signs { generator: seed.generator(), bits: 0, left: 0 };
     let mut reached = 0_u32;
-    for _ in 0..DRAWS {
+    for _ in 0..draws {
         let sum: f64 =
             groups.iter().map(|(x, size)| x * (2.0 * f64::from(signs.plus_of(*size)) - f64::from(*size))).sum();
         reached = reached.saturating_add(u32::from(sum >= observed));
     }
-    (1.0 + f64::from(reached)) / (1.0 + f64::from(DRAWS))
+    (1.0 + f64::from(reached)) / (1.0 + f64::from(draws))
 }
 
 /// A stream of fair signs.
@@ -154,7 +144,7 @@ impl Signs {
     }
 }
 
-/// Fewest queries with which a margin can be passed: with fewer, a fault of exactly the forbidden size could
+/// Fewest units with which a margin can be passed: with fewer, a fault of exactly the forbidden size could
 /// have been missed whole with a probability above alpha.
 pub fn floor_queries(margin: f64, alpha: f64) -> Option<u64> {
     if !(margin > 0.0 && alpha > 0.0 && alpha < 1.0) {
@@ -166,7 +156,7 @@ pub fn floor_queries(margin: f64, alpha: f64) -> Option<u64> {
     whole(alpha.ln() / (1.0 - margin / LARGEST_DROP).ln())
 }
 
-/// Queries that decide with a power of .8 if the true difference is `difference`.
+/// Units that decide with a power of .8 if the true difference is `difference`.
 pub fn power_queries(sd: f64, margin: f64, difference: f64, alpha: f64) -> Option<u64> {
     let room = margin + difference;
     if !(room > 0.0 && sd >= 0.0) {
@@ -176,7 +166,7 @@ pub fn power_queries(sd: f64, margin: f64, difference: f64, alpha: f64) -> Optio
     whole((z * sd / room).powi(2))
 }
 
-/// The smallest margin that `n` queries could have passed, given the lower bound found, if any.
+/// The smallest margin that `n` units could have passed, given the lower bound found, if any.
 pub fn certifiable_margin(n: u64, alpha: f64, lower: Option<f64>) -> f64 {
     if n == 0 {
         return LARGEST_DROP;
@@ -198,11 +188,18 @@ fn count(n: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rand_core::RngCore as _;
 
     use super::*;
 
     const SEED: Seed = Seed { state: 7, stream: 1 };
+
+    fn plain(d: &[f64]) -> Sample {
+        Sample::plain(d).unwrap()
+    }
+
+    fn p_of(d: &[f64], margin: f64, seed: Seed) -> f64 {
+        sign_flip_p(&plain(d), margin, seed, DRAWS).unwrap()
+    }
 
     fn close(found: f64, expected: f64, within: f64) {
         assert!((found - expected).abs() <= within, "{found}, expected {expected}");
@@ -248,31 +245,48 @@ mod tests {
     fn bounds_of_three_lost_queries_in_two_hundred() {
         let mut d = vec![0.0; 200];
         d[..3].fill(-0.5);
-        let s = spread(&d, 0.05).unwrap();
-        close(s.mean, -0.0075, 1e-12);
-        close(s.bounds.unwrap().0, -0.0146, 5e-5);
-        assert_eq!((s.n, s.nonzero, s.min), (200, 3, -0.5));
-        assert_eq!(spread(&[], 0.05), None);
-        let one = spread(&[0.25], 0.05).unwrap();
-        assert_eq!((one.sd, one.bounds), (None, None));
+        let sample = plain(&d);
+        close(sample.mean(), -0.0075, 1e-12);
+        close(t_bounds(&sample, 0.05).unwrap().0, -0.0146, 5e-5);
+        assert_eq!((sample.len(), sample.changed(), sample.min()), (200, 3, -0.5));
+        let one = plain(&[0.25]);
+        assert_eq!((unit_deviation(&one), t_bounds(&one, 0.05)), (None, None));
     }
 
     #[test]
     fn small_samples_look_at_every_sign_pattern() {
         // x = d + margin = (1, 2, 3): only one of the 8 patterns reaches 6, two reach 4.
-        assert_eq!(sign_flip_p(&[0.0, 1.0, 2.0], 1.0, SEED), Some(1.0 / 8.0));
-        assert_eq!(sign_flip_p(&[-2.0, 1.0, 2.0], 1.0, SEED), Some(2.0 / 8.0));
-        assert_eq!(sign_flip_p(&[0.0; 20], 0.1, SEED), Some(1.0 / f64::from(1 << 20)));
+        assert_eq!(p_of(&[0.0, 1.0, 2.0], 1.0, SEED), 1.0 / 8.0);
+        assert_eq!(p_of(&[-2.0, 1.0, 2.0], 1.0, SEED), 2.0 / 8.0);
+        assert_eq!(p_of(&[0.0; 20], 0.1, SEED), 1.0 / f64::from(1 << 20));
         // Nothing but zeros: every pattern ties with what was observed.
-        assert_eq!(sign_flip_p(&[-0.5; 10], 0.5, SEED), Some(1.0));
-        assert_eq!(sign_flip_p(&[], 0.5, SEED), None);
-        assert_eq!(sign_flip_p(&[f64::NAN], 0.5, SEED), None);
+        assert_eq!(p_of(&[-0.5; 10], 0.5, SEED), 1.0);
+        assert_eq!(sign_flip_p(&plain(&[0.5]), f64::NAN, SEED, DRAWS), None);
+    }
+
+    #[test]
+    fn harm_is_the_test_in_the_other_direction() {
+        assert_eq!(harm_p(&plain(&[-1.0, -2.0, -3.0]), SEED, DRAWS), 1.0 / 8.0);
+        assert_eq!(harm_p(&plain(&[1.0, 2.0, 3.0]), SEED, DRAWS), 1.0);
+        assert_eq!(harm_p(&plain(&[0.0; 60]), SEED, DRAWS), 1.0);
+    }
+
+    #[test]
+    fn whole_clusters_are_flipped() {
+        // Six queries in three clusters: 8 patterns and not 64.
+        let d = [-0.1, -0.1, -0.2, -0.2, -0.3, -0.3];
+        assert_eq!(harm_p(&Sample::clustered(&d, &[0, 0, 1, 1, 2, 2]).unwrap(), SEED, DRAWS), 1.0 / 8.0);
+        assert_eq!(harm_p(&plain(&d), SEED, DRAWS), 1.0 / 64.0);
+        // x of a cluster is the sum of d + margin of its queries: (.2, 0, .4) with margin .2; 0 ties with itself.
+        let d = [-0.1, -0.1, -0.2, -0.2, 0.0, 0.0];
+        let clustered = Sample::clustered(&d, &[0, 0, 1, 1, 2, 2]).unwrap();
+        assert_eq!(sign_flip_p(&clustered, 0.2, SEED, DRAWS), Some(2.0 / 8.0));
     }
 
     #[test]
     fn sums_that_differ_by_rounding_alone_count_as_equal() {
         // .1 + .2 and .3 are not the same bits; two of the 8 patterns tie with the observed sum of 0, three exceed it.
-        let p = sign_flip_p(&[0.1, 0.2, -0.3], 0.0, SEED).unwrap();
+        let p = p_of(&[0.1, 0.2, -0.3], 0.0, SEED);
         close(p, 5.0 / 8.0, 1e-12);
     }
 
@@ -282,7 +296,7 @@ mod tests {
         let mut sorted: Vec<f64> = d.iter().map(|x| x + 0.02).collect();
         sorted.sort_unstable_by(f64::total_cmp);
         let observed = sorted.iter().sum::<f64>() - 1e-12;
-        let (exact, drawn) = (exact_p(&sorted, observed), drawn_p(&sorted, observed, SEED));
+        let (exact, drawn) = (exact_p(&sorted, observed), drawn_p(&sorted, observed, SEED, DRAWS));
         // Three standard errors of 10,000 draws.
         close(drawn, exact, 3.0 * (exact * (1.0 - exact) / 10_000.0).sqrt() + 1e-4);
     }
@@ -304,26 +318,9 @@ mod tests {
         assert_eq!(Seed::of("a", "b"), Seed::of("a", "b"));
         assert_ne!(Seed::of("a", "b"), Seed::of("ab", ""));
         let d: Vec<f64> = (0..50_i32).map(|i| f64::from(i % 5) * 0.1 - 0.2).collect();
-        let p = |seed| sign_flip_p(&d, 0.02, seed).unwrap();
+        let p = |seed| p_of(&d, 0.02, seed);
         assert_eq!(p(Seed::of("a", "ndcg@10")).to_bits(), p(Seed::of("a", "ndcg@10")).to_bits());
         assert_ne!(p(Seed::of("a", "ndcg@10")).to_bits(), p(Seed::of("b", "ndcg@10")).to_bits());
-    }
-
-    #[test]
-    fn the_level_of_the_bounds_is_that_of_the_table() {
-        // True mean exactly -margin, sd .10, n = 100: measured .055; 2,000 repetitions, four standard errors.
-        let mut generator = Seed::of("level", "").generator();
-        let mut uniform = || (generator.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
-        let repetitions = 2000;
-        let passed = (0..repetitions)
-            .filter(|_| {
-                let d: Vec<f64> =
-                    (0..100).map(|_| ((0..12).map(|_| uniform()).sum::<f64>() - 6.0) * 0.1 - 0.02).collect();
-                spread(&d, 0.05).and_then(|s| s.bounds).is_some_and(|(lower, _)| lower >= -0.02)
-            })
-            .count();
-        let share = passed as f64 / f64::from(repetitions);
-        assert!((0.03..0.07).contains(&share), "{share}");
     }
 
     proptest! {
@@ -334,7 +331,7 @@ mod tests {
             let mut turned = d.clone();
             turned.rotate_left(turn % d.len());
             turned.reverse();
-            let (a, b) = (sign_flip_p(&d, margin, SEED).unwrap(), sign_flip_p(&turned, margin, SEED).unwrap());
+            let (a, b) = (p_of(&d, margin, SEED), p_of(&turned, margin, SEED));
             prop_assert_eq!(a.to_bits(), b.to_bits());
             prop_assert!(a > 0.0 && a <= 1.0);
         }
@@ -344,7 +341,7 @@ mod tests {
             d in prop::collection::vec(-1.0..1.0_f64, 1..14), margin in 0.001..0.5_f64, more in 0.0..0.5_f64,
         ) {
             // Exact only: both sides see the same sign patterns.
-            let (a, b) = (sign_flip_p(&d, margin, SEED).unwrap(), sign_flip_p(&d, margin + more, SEED).unwrap());
+            let (a, b) = (p_of(&d, margin, SEED), p_of(&d, margin + more, SEED));
             prop_assert!(b <= a + 1e-9, "{} then {}", a, b);
         }
     }

@@ -3,24 +3,31 @@
 //! Why only plain numbers come in: the operator judges what a receipt carries, the command line what it just
 //! measured, and both must say the same.
 //!
-//! Invariants: the first rule that matches decides; what is missing or no number never passes; a measurement
-//! that was to be compared and has no baseline never passes; p can only take a Pass away.
+//! Layout: [`rule`] what must hold; [`evidence`] what was measured; [`comparing`] one metric against its margin;
+//! [`slices`] groups of queries; [`advice`] what a set is too small for.
+//!
+//! Invariants: the first rule that matches decides; what is missing, contradicts itself or is no number never passes; a
+//! measurement that was to be compared and has no baseline never passes; p can only take a Pass away.
 
 mod advice;
 mod comparing;
+mod evidence;
 mod rule;
+mod slices;
 
 use std::fmt;
 
-pub use advice::advice;
-pub use rule::{Method, Rule, RuleError, Statistics};
+pub use advice::{Size, advice, slice_advice};
+pub use evidence::{Coverage, Evidence, MAX_SLICE_ROWS, Row, SliceRow, Unjudged, Worst};
+pub use rule::{Criteria, Margin, Method, Rule, RuleError, SliceError, SliceRules, Statistics, Wanted, guarded};
+pub use slices::{SLICE_MARGINS, SliceJudged, is_required};
 
 use comparing::Comparing;
 
 /// Share of the queries that an arm must answer.
 pub const LEAST_COVERAGE: f64 = 0.99;
 /// Length of a gate's sentence, but for the note that there is more.
-const MAX_SENTENCE_BYTES: usize = 1100;
+const MAX_SENTENCE_BYTES: usize = 900;
 
 /// Outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,10 +85,20 @@ reasons! {
     RegressionProven: Fail,
     FloorBreached: Fail,
     LimitExceeded: Fail,
+    /// Small losses since the anchor add up to more than is allowed.
+    CumulativeDrop: Fail,
+    /// A slice is worse than the baseline, beyond noise and the number of slices looked at.
+    SliceRegression: Fail,
+    /// The worst slice is below its floor.
+    WorstGroupBreached: Fail,
+    /// A scheduled run found the revision worse than it was when it was promoted.
+    WorseThanAtPromotion: Fail,
     TooFewQueries: Inconclusive,
     /// The measured drop is beyond the margin, but noise could make it.
     WorseWithinNoise: Inconclusive,
     Underpowered: Inconclusive,
+    /// The drop stands on documents that nobody judged.
+    UnjudgedBias: Inconclusive,
     /// The number is missing.
     NoData: Inconclusive,
     /// An arm left too many queries without an answer.
@@ -102,56 +119,13 @@ impl fmt::Display for Reason {
     }
 }
 
-/// The numbers of one metric.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Row {
-    /// Queries in the paired test; without a baseline the queries in the mean.
-    pub n: u64,
-    pub candidate: f64,
-    pub baseline: Option<f64>,
-    /// Sample standard deviation of the differences.
-    pub sd: Option<f64>,
-    /// One-sided bounds of the mean difference.
-    pub lower: Option<f64>,
-    pub upper: Option<f64>,
-    /// p of the sign-flip test against the margin.
-    pub p: Option<f64>,
-    /// Differences that are not 0.
-    pub nonzero: Option<u64>,
-    /// Smallest difference.
-    pub min: Option<f64>,
-}
-
-impl Row {
-    /// A row without a baseline.
-    pub fn absolute(n: u64, candidate: f64) -> Self {
-        Self { n, candidate, baseline: None, sd: None, lower: None, upper: None, p: None, nonzero: None, min: None }
-    }
-
-    /// Mean difference of the paired test: the bounds lie around it evenly.
-    pub fn difference(&self) -> Option<f64> {
-        self.lower.zip(self.upper).map(|(lower, upper)| f64::midpoint(lower, upper))
-    }
-}
-
-/// How a run went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Coverage {
-    /// Queries asked.
-    pub queries: u64,
-    /// Queries that the candidate answered.
-    pub candidate: u64,
-    /// Queries that the baseline answered; `None`: the run was not to be compared with anything.
-    pub baseline: Option<u64>,
-}
-
 /// Judgement of one metric or of a whole gate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judged {
     pub reason: Reason,
     /// A sentence with the numbers.
     pub sentence: String,
-    /// Queries that a verdict would need, where this run could not decide.
+    /// Queries (with `clusterBy` clusters) that a verdict would need, where this run could not decide.
     pub required_queries: Option<u64>,
 }
 
@@ -166,57 +140,103 @@ impl Judged {
     }
 }
 
-/// Judgement of a gate and of each of its metrics.
+/// Judgement of a gate and of each of its parts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GateJudged {
     pub gate: Judged,
     /// In the order of the rules; empty when the run could not measure.
     pub metrics: Vec<Judged>,
+    /// In the order of the evidence; a required slice without a number stands behind them.
+    pub slices: Vec<SliceJudged>,
 }
 
 /// A run that could not measure.
 pub fn error(reason: Reason, sentence: impl Into<String>) -> GateJudged {
-    GateJudged { gate: Judged::new(reason, sentence.into()), metrics: Vec::new() }
+    GateJudged { gate: Judged::new(reason, sentence.into()), metrics: Vec::new(), slices: Vec::new() }
 }
 
-/// Judges a run: a row for each rule, in the same order.
-pub fn judge(coverage: &Coverage, rules: &[Rule], rows: &[Row], statistics: &Statistics) -> GateJudged {
-    if let Some(sentence) = low_coverage(coverage) {
+/// Judges a run.
+pub fn judge(criteria: &Criteria<'_>, evidence: &Evidence) -> GateJudged {
+    if let Some(sentence) = evidence.coverage.low() {
         return error(Reason::LowCoverage, sentence);
     }
-    let compared = coverage.baseline.is_some();
-    let metrics: Vec<Judged> = rules
-        .iter()
-        .enumerate()
-        .map(|(i, rule)| match rows.get(i) {
-            Some(row) => judge_metric(rule, row, compared, statistics),
-            None => no_data(rule),
-        })
-        .collect();
-    GateJudged { gate: whole(rules, &metrics), metrics }
+    let metrics: Vec<Judged> = (0..criteria.rules.len()).filter_map(|i| metric(criteria, evidence, i)).collect();
+    let slices = slices::judge(criteria, evidence);
+    let worst = slices::worst(criteria, evidence);
+    let required = criteria.rules.iter().zip(&metrics).filter(|(rule, _)| rule.required()).map(|(_, judged)| judged);
+    let passing: Vec<&Judged> = required.collect();
+    let blocking = slices.iter().filter(|slice| slice.blocks).filter_map(|slice| slice.judged.as_ref());
+    let all: Vec<&Judged> = passing.iter().copied().chain(blocking).chain(worst.as_ref()).collect();
+    let mut gate = whole(&passing, &all);
+    if gate.verdict() == Verdict::Pass
+        && let Some(told) = slices::told(criteria, evidence)
+    {
+        gate.sentence = format!("{} {told}", gate.sentence);
+    }
+    GateJudged { gate, metrics, slices }
 }
 
-fn low_coverage(coverage: &Coverage) -> Option<String> {
-    let arms = [("candidate", Some(coverage.candidate)), ("baseline", coverage.baseline)];
-    arms.into_iter().find_map(|(arm, answered)| {
-        let answered = answered?;
-        let low = (answered as f64) < LEAST_COVERAGE * coverage.queries as f64;
-        low.then(|| {
-            format!(
-                "The {arm} answered {answered} of {} queries; at least {} % must be answered for a verdict.",
-                coverage.queries,
-                LEAST_COVERAGE * 100.0
-            )
-        })
+/// Judges one metric over all queries; `None`: there is no such rule.
+fn metric(criteria: &Criteria<'_>, evidence: &Evidence, i: usize) -> Option<Judged> {
+    let rule = criteria.rules.get(i)?;
+    let row = evidence.rows.get(i).filter(|row| row.n <= evidence.coverage.queries && row.is_sound());
+    let Some(row) = row else { return Some(no_data(&rule.metric().to_string())) };
+    if let Some(breach) = limits(rule, row) {
+        return Some(breach);
+    }
+    let (name, n, mean) = (rule.metric(), row.n, row.candidate);
+    Some(match (rule.margin(), rule.limits()) {
+        (Some(margin), _) if evidence.coverage.baseline.is_some() => Comparing {
+            subject: name.to_string(),
+            row,
+            margin: margin.against(row.baseline),
+            statistics: criteria.statistics,
+            unjudged: evidence.unjudged,
+            cumulative: criteria
+                .max_cumulative_drop
+                .map(|most| (most, evidence.promoted.get(i).copied().unwrap_or(0.0))),
+        }
+        .judge(),
+        (Some(_), None) => {
+            let text = format!("{name} is {mean:.4}; there is no baseline to compare with (n={n}).");
+            Judged::new(Reason::NoBaseline, text)
+        }
+        (Some(_) | None, Some(limits)) => {
+            Judged::new(Reason::AbsoluteOnly, format!("{name} is {mean:.4}, {limits} holds (n={n})."))
+        }
+        (None, None) => no_data(&name.to_string()),
     })
 }
 
-/// Fail before Inconclusive before Pass; of the passes the weakest evidence names the gate.
-fn whole(rules: &[Rule], metrics: &[Judged]) -> Judged {
-    let required: Vec<&Judged> =
-        rules.iter().zip(metrics).filter(|(rule, _)| rule.required).map(|(_, judged)| judged).collect();
+/// Floor and max hold at any number of queries, or the metric fails.
+fn limits(rule: &Rule, row: &Row) -> Option<Judged> {
+    let (name, n, mean) = (rule.metric(), row.n, row.candidate);
+    if let Some(floor) = rule.floor() {
+        if mean < floor {
+            let text = format!("{name} is {mean:.4}, must be at least {floor} (n={n}).");
+            return Some(Judged::new(Reason::FloorBreached, text));
+        }
+        match row.candidate_lower.filter(|_| rule.confident()) {
+            None if rule.confident() => return Some(no_data(&name.to_string())),
+            Some(lower) if lower < floor => {
+                let text = format!(
+                    "{name} is {mean:.4} with a lower bound of {lower:.4}, which must be at least {floor} (n={n})."
+                );
+                return Some(Judged::new(Reason::FloorBreached, text));
+            }
+            Some(_) | None => {}
+        }
+    }
+    let max = rule.max().filter(|max| mean > *max)?;
+    let text = format!("{name} is {mean:.4}, must be at most {max} (n={n}).");
+    Some(Judged::new(Reason::LimitExceeded, text))
+}
+
+/// Fail before Inconclusive before Pass; of the passes the weakest evidence names the gate. `passing`: the required
+/// metrics; `all`: these, and what else can keep the gate from passing.
+fn whole(passing: &[&Judged], all: &[&Judged]) -> Judged {
     for verdict in [Verdict::Error, Verdict::Fail, Verdict::Inconclusive] {
-        let of_it: Vec<&Judged> = required.iter().copied().filter(|j| j.verdict() == verdict).collect();
+        let of_it: Vec<&Judged> = all.iter().copied().filter(|j| j.verdict() == verdict).collect();
         if let Some(first) = of_it.first() {
             return Judged {
                 reason: first.reason,
@@ -226,17 +246,17 @@ fn whole(rules: &[Rule], metrics: &[Judged]) -> Judged {
         }
     }
     for reason in [Reason::NoBaseline, Reason::AbsoluteOnly, Reason::NonInferior] {
-        if required.iter().any(|j| j.reason == reason) {
-            return Judged::new(reason, sentences(&required));
+        if passing.iter().any(|j| j.reason == reason) {
+            return Judged::new(reason, sentences(passing));
         }
     }
-    if required.is_empty() {
+    if passing.is_empty() {
         return Judged::new(Reason::NoBaseline, "No metric is required, so nothing had to hold.".to_owned());
     }
-    Judged::new(Reason::Superior, sentences(&required))
+    Judged::new(Reason::Superior, sentences(passing))
 }
 
-/// The sentences of the metrics, as many as fit into a status field.
+/// The sentences, as many as fit into a status field.
 fn sentences(judged: &[&Judged]) -> String {
     let mut text = String::new();
     for (i, one) in judged.iter().enumerate() {
@@ -252,40 +272,11 @@ fn sentences(judged: &[&Judged]) -> String {
     text
 }
 
-fn no_data(rule: &Rule) -> Judged {
-    Judged::new(Reason::NoData, format!("{} has no number: nothing was measured.", rule.metric()))
-}
-
-/// Judges one metric. `compared`: whether the run was to be compared with a baseline.
-pub fn judge_metric(rule: &Rule, row: &Row, compared: bool, statistics: &Statistics) -> Judged {
-    if row.n == 0 || !row.candidate.is_finite() {
-        return no_data(rule);
-    }
-    let (name, n, mean) = (rule.metric(), row.n, row.candidate);
-    if let Some(floor) = rule.floor.filter(|floor| mean < *floor) {
-        let text = format!("{name} is {mean:.4}, must be at least {floor} (n={n}).");
-        return Judged::new(Reason::FloorBreached, text);
-    }
-    if let Some(max) = rule.max.filter(|max| mean > *max) {
-        let text = format!("{name} is {mean:.4}, must be at most {max} (n={n}).");
-        return Judged::new(Reason::LimitExceeded, text);
-    }
-    let has_limit = rule.floor.is_some() || rule.max.is_some();
-    match rule.margin {
-        Some(margin) if compared => Comparing { rule, row, margin, statistics }.judge(),
-        Some(_) if !has_limit => {
-            let text = format!("{name} is {mean:.4}; there is no baseline to compare with (n={n}).");
-            Judged::new(Reason::NoBaseline, text)
-        }
-        Some(_) | None => {
-            let text = format!("{name} is {mean:.4}, {} holds (n={n}).", limits(rule));
-            Judged::new(Reason::AbsoluteOnly, text)
-        }
-    }
-}
-
-fn limits(rule: &Rule) -> String {
-    Rule { margin: None, required: true, ..*rule }.in_words()
+fn no_data(subject: &str) -> Judged {
+    Judged::new(
+        Reason::NoData,
+        format!("{subject} has no number: nothing was measured, or its numbers contradict each other."),
+    )
 }
 
 #[cfg(test)]

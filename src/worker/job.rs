@@ -9,11 +9,12 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::api::gate::{Dataset, Method, Metric, Statistics};
+use crate::api::gate::{Compat, Dataset, EvalGateSpec, Method, Metric, Missing, RetrievalGate, Slices, Statistics};
 use crate::api::index::{Chunking, DataQuality, Search, Source};
 use crate::api::model::{Distance, EmbeddingModelSpec, Prefixes};
 use crate::api::release::Retrieval;
 use crate::evaluation::verdict;
+use crate::worker::receipt::{CheckReport, MAX_SLICES};
 
 /// Where the kubelet mounts what a pod reads and writes.
 pub mod paths {
@@ -25,6 +26,8 @@ pub mod paths {
     pub const MODEL: &str = "/model";
     /// The dataset of a gate, read-only.
     pub const DATASET: &str = "/dataset";
+    /// The claim that keeps reports, writable.
+    pub const REPORT: &str = "/report";
     /// The file with the bearer token of an encoder.
     pub const API_KEY: &str = "/secrets/encoder/api-key";
     /// The file with certificates to trust beside the built-in roots.
@@ -53,7 +56,7 @@ pub enum Task {
     Verify(VerifyTask),
     Prune(PruneTask),
     Check(CheckTask),
-    Evaluate(EvaluateTask),
+    Evaluate(Box<EvaluateTask>),
     Probe(ProbeTask),
     Serve(ServeTask),
 }
@@ -180,6 +183,10 @@ pub struct PruneTask {
 pub struct CheckTask {
     /// Its files lie below [`paths::DATASET`] (with `from.volume.path` inside it).
     pub dataset: Dataset,
+    /// Metadata keys whose slices are counted.
+    pub slices: Vec<String>,
+    /// Metadata key whose clusters are counted.
+    pub cluster_by: Option<String>,
 }
 
 /// Measure one or two arms.
@@ -191,10 +198,44 @@ pub struct EvaluateTask {
     pub dataset_digest: String,
     pub metrics: Vec<Metric>,
     pub statistics: Statistics,
+    pub slices: Option<Slices>,
+    pub counting: Counting,
     /// Digest of the gate's spec; enters `inputs`.
     pub spec_digest: String,
     pub candidate: Arm,
     pub baseline: Option<Arm>,
+    /// Where the files of the run are kept; no input, so it changes no digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<ReportTask>,
+}
+
+/// Files of a run, kept on the claim at [`paths::REPORT`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReportTask {
+    pub claim_name: String,
+    /// Directory on the claim.
+    pub path: String,
+    pub release: String,
+    pub gate: String,
+    /// Whether the texts of queries may be shown.
+    pub expose_text: bool,
+}
+
+/// How answers are read before metrics see them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Counting {
+    pub ignore_identical_ids: bool,
+    pub missing: Missing,
+    pub compat: Compat,
+}
+
+impl Counting {
+    /// Of a gate.
+    pub fn of(gate: &RetrievalGate) -> Self {
+        Self { ignore_identical_ids: gate.ignore_identical_ids, missing: gate.missing, compat: gate.compat }
+    }
 }
 
 /// One arm: the evaluation port of a revision's own Service.
@@ -245,7 +286,7 @@ pub fn rules(metrics: &[Metric]) -> Result<Vec<verdict::Rule>, String> {
     }
     let mut rules: Vec<verdict::Rule> = Vec::with_capacity(metrics.len());
     for m in metrics {
-        let rule = verdict::Rule::new(&m.name, m.margin, m.floor, m.max, m.required).map_err(|e| e.to_string())?;
+        let rule = rule(m)?;
         if rules.iter().any(|r| r.metric() == rule.metric()) {
             return Err(format!("metrics must have unique names; `{}` stands twice", m.name));
         }
@@ -254,13 +295,103 @@ pub fn rules(metrics: &[Metric]) -> Result<Vec<verdict::Rule>, String> {
     Ok(rules)
 }
 
+/// What must hold of one metric, checked.
+pub fn rule(metric: &Metric) -> Result<verdict::Rule, String> {
+    let margin = match (metric.margin, metric.relative_margin) {
+        (Some(drop), None) => Some(verdict::Margin::Absolute(drop)),
+        (None, Some(share)) => Some(verdict::Margin::Relative(share)),
+        (None, None) => None,
+        (Some(_), Some(_)) => {
+            return Err(format!("{}: margin and relativeMargin exclude each other; remove one", metric.name));
+        }
+    };
+    let wanted = verdict::Wanted {
+        margin,
+        floor: metric.floor,
+        confident: metric.confident,
+        max: metric.max,
+        required: metric.required,
+    };
+    verdict::Rule::new(&metric.name, wanted).map_err(|e| e.to_string())
+}
+
 /// How a gate judges, checked.
 pub fn judging(statistics: &Statistics) -> Result<verdict::Statistics, String> {
     let method = match statistics.method {
         Method::PairedSignFlip => verdict::Method::PairedSignFlip,
         Method::PairedT => verdict::Method::PairedT,
+        Method::BoundedMean => verdict::Method::BoundedMean,
     };
-    verdict::Statistics::new(method, statistics.alpha).map_err(|e| e.to_string())
+    verdict::Statistics::new(method, statistics.alpha, statistics.cluster_by.clone()).map_err(|e| e.to_string())
+}
+
+/// The slices of a gate, checked.
+pub fn slice_rules(slices: &Slices, rules: &[verdict::Rule]) -> Result<verdict::SliceRules, String> {
+    let least = u64::try_from(slices.min_queries).unwrap_or(0);
+    verdict::SliceRules::new(slices.by.clone(), least, slices.worst_group_floor, slices.required.clone(), rules)
+        .map_err(|e| e.to_string())
+}
+
+/// Everything that a retrieval gate judges by, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judging {
+    pub rules: Vec<verdict::Rule>,
+    pub statistics: verdict::Statistics,
+    pub slices: Option<verdict::SliceRules>,
+    pub max_cumulative_drop: Option<f64>,
+}
+
+impl Judging {
+    /// Of a gate as it is written; a field that is wrong is named.
+    pub fn of(
+        metrics: &[Metric],
+        statistics: &Statistics,
+        slices: Option<&Slices>,
+        most: Option<f64>,
+    ) -> Result<Self, (&'static str, String)> {
+        let rules = rules(metrics).map_err(|problem| ("metrics", problem))?;
+        let slices = slices.map(|slices| slice_rules(slices, &rules)).transpose();
+        if let Some(found) = most.filter(|most| !(0.000_001..=1.0).contains(most)) {
+            return Err(("maxCumulativeDrop", format!("write a number above 0, at most 1; got {found}")));
+        }
+        Ok(Self {
+            statistics: judging(statistics).map_err(|problem| ("statistics", problem))?,
+            slices: slices.map_err(|problem| ("slices", problem))?,
+            rules,
+            max_cumulative_drop: most,
+        })
+    }
+
+    /// What a data set is too small for, said before any run. `compared`: whether there will be a baseline.
+    pub fn advice(&self, set: &CheckReport, compared: bool) -> Option<String> {
+        let whole = |n: i64| u64::try_from(n).unwrap_or(0);
+        let rules = self.rules.as_slice();
+        let size =
+            set.clusters.map_or(verdict::Size::Queries(whole(set.queries)), |n| verdict::Size::Clusters(whole(n)));
+        let alpha = self.statistics.alpha;
+        let found: Vec<(String, u64)> = set.slices.iter().map(|(name, n)| (name.clone(), whole(*n))).collect();
+        let complete = found.len() < MAX_SLICES;
+        let slices =
+            self.slices.iter().flat_map(|slices| verdict::slice_advice(&found, complete, slices, rules, alpha));
+        let said: Vec<String> =
+            verdict::advice(size, rules, alpha).into_iter().chain(slices).filter(|_| compared).collect();
+        (!said.is_empty()).then(|| said.join("; "))
+    }
+
+    /// As the verdict reads it.
+    pub fn criteria(&self) -> verdict::Criteria<'_> {
+        verdict::Criteria {
+            rules: &self.rules,
+            statistics: &self.statistics,
+            slices: self.slices.as_ref(),
+            max_cumulative_drop: self.max_cumulative_drop,
+        }
+    }
+}
+
+/// Digest of the part of a gate's spec that decides what a run measures and how it is judged.
+pub fn spec_digest(spec: &EvalGateSpec) -> String {
+    digest(&(&spec.retrieval, &spec.online))
 }
 
 /// Digest of what a retrieval run saw: dataset, both arms, gate spec, evaluator version. The operator
@@ -277,4 +408,4 @@ pub fn run_inputs(task: &EvaluateTask) -> String {
 }
 
 /// Changes when the same inputs could give other numbers.
-pub const EVALUATOR_VERSION: &str = "1";
+pub const EVALUATOR_VERSION: &str = "3";

@@ -5,9 +5,11 @@
 //! Invariants: numbers count only from a pod that exited 0; a receipt with another nonce, another `v`,
 //! duplicate keys or a cut line is refused; no verdict travels, the operator judges.
 
+mod evaluate;
+
 use serde::{Deserialize, Serialize};
 
-use crate::evaluation::verdict::{Coverage, Row};
+pub use evaluate::{Counts, EvaluateReport, MetricRow};
 
 /// Most bytes that the kubelet keeps of one container's message.
 pub const MAX_BYTES: usize = 4096;
@@ -35,7 +37,7 @@ pub enum Body {
     Verify(VerifyReport),
     Prune(PruneReport),
     Check(CheckReport),
-    Evaluate(EvaluateReport),
+    Evaluate(Box<EvaluateReport>),
     Probe(ProbeReport),
     Error(ErrorReport),
 }
@@ -58,7 +60,7 @@ reports!(
     Verify: VerifyReport,
     Prune: PruneReport,
     Check: CheckReport,
-    Evaluate: EvaluateReport,
+    Evaluate: Box<EvaluateReport>,
     Probe: ProbeReport
 );
 
@@ -113,87 +115,29 @@ pub struct CheckReport {
     /// Queries with judgments.
     pub queries: i64,
     pub judgments: i64,
+    /// Clusters that the queries form, where the gate groups them.
+    pub clusters: Option<i64>,
+    /// Slices by name with their judged queries, the largest first, at most [`MAX_SLICES`].
+    pub slices: Vec<(String, i64)>,
 }
 
-/// Result of a retrieval run; arrays keep the bytes few.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct EvaluateReport {
-    /// See [`super::job::run_inputs`].
-    pub inputs: String,
-    /// [queries, answered by candidate, answered by baseline, unjudged, without relevant document]
-    pub n: [Option<i64>; 5],
-    /// In the gate's order.
-    pub metrics: Vec<MetricRow>,
+/// Most slices that a check lists; a receipt has room for no more.
+pub const MAX_SLICES: usize = 40;
+
+/// Whether the files of a run were kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Kept {
+    /// `pvc://<claim>/<path of the page on it>`, and the page's SHA-256 in hex.
+    Written { uri: String, sha256: String },
+    /// Why they were not.
+    Lost { problem: String },
 }
 
-/// Numbers of one metric: what the verdict needs and no more.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct MetricRow {
-    /// Queries in the paired test.
-    pub n: i64,
-    /// Mean of the candidate.
-    pub c: f64,
-    /// Mean of the baseline.
-    pub b: Option<f64>,
-    /// Sample standard deviation of the differences.
-    pub s: Option<f64>,
-    /// Lower and upper bound of the mean difference.
-    pub l: Option<f64>,
-    pub u: Option<f64>,
-    /// p of the sign-flip test against the margin; absent without a margin or with PairedT.
-    pub p: Option<f64>,
-    /// Non-zero differences, and the smallest difference.
-    pub nz: Option<i64>,
-    pub min: Option<f64>,
-}
-
-impl From<&Row> for MetricRow {
-    fn from(row: &Row) -> Self {
-        let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        Self {
-            n: count(row.n),
-            c: row.candidate,
-            b: row.baseline,
-            s: row.sd,
-            l: row.lower,
-            u: row.upper,
-            p: row.p,
-            nz: row.nonzero.map(count),
-            min: row.min,
-        }
-    }
-}
-
-/// A count below 0 is none: the verdict treats it as missing.
-impl From<&MetricRow> for Row {
-    fn from(row: &MetricRow) -> Self {
-        Self {
-            n: u64::try_from(row.n).unwrap_or(0),
-            candidate: row.c,
-            baseline: row.b,
-            sd: row.s,
-            lower: row.l,
-            upper: row.u,
-            p: row.p,
-            nonzero: row.nz.and_then(|n| u64::try_from(n).ok()),
-            min: row.min,
-        }
-    }
-}
-
-impl EvaluateReport {
-    /// What the verdict needs to know of how the run went. `compared`: whether the plan names a baseline; a
-    /// count that is missing then is 0 answers, so it never passes.
-    pub fn coverage(&self, compared: bool) -> Coverage {
-        let [queries, candidate, baseline, _, _] = self.n.map(|n| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0));
-        Coverage { queries, candidate, baseline: compared.then_some(baseline) }
-    }
-
-    /// The rows in the gate's order.
-    pub fn rows(&self) -> Vec<Row> {
-        self.metrics.iter().map(Row::from).collect()
+impl Kept {
+    /// A problem, shortened so that it takes no more of the receipt than what was written would.
+    pub fn lost(problem: &str) -> Self {
+        Self::Lost { problem: clip(problem, 255, 320) }
     }
 }
 

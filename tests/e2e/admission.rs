@@ -5,7 +5,7 @@ use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::bench::Bench;
-use crate::demo::cluster::Cluster;
+use crate::demo::cluster::{Cluster, output, root};
 use crate::demo::data::manifest;
 use crate::demo::objects::{api_of, apply, delete, documents, placed};
 
@@ -62,9 +62,18 @@ fn wrong_gates() -> Vec<Wrong> {
         (gate, "/spec", json!({}), "exactly one of spec.retrieval and spec.online"),
         (gate, "/spec/online", online, "exactly one of spec.retrieval and spec.online"),
         (gate, "/spec/retrieval/metrics", json!([]), "metrics"),
-        (gate, "/spec/retrieval/metrics/0", json!({"name": "ndcg@10"}), "at least one of margin, floor and max"),
+        (
+            gate,
+            "/spec/retrieval/metrics/0",
+            json!({"name": "ndcg@10"}),
+            "at least one of margin, relativeMargin, floor and max",
+        ),
         (gate, "/spec/retrieval/metrics/0/name", json!("recall@10"), "must have unique names"),
-        (gate, "/spec/retrieval/metrics/0/name", json!("ndcg"), "name"),
+        (gate, "/spec/retrieval/metrics/0/name", json!("ndgc@10"), "name"),
+        (gate, "/spec/retrieval/metrics/0/relativeMargin", json!(0.1), "either margin or relativeMargin"),
+        (gate, "/spec/retrieval/slices", json!({"by": ["a", "a"]}), "slices.by must name different keys"),
+        (gate, "/spec/schedule", json!("every night"), "schedule"),
+        (gate, "/spec/timeZone", json!("Europe/Berlin"), "spec.timeZone needs spec.schedule"),
         (gate, "/spec/retrieval/metrics/0/floor", json!(1.5), "floor"),
         (gate, "/spec/retrieval/dataset/from", json!({}), "exactly one of from.configMap and from.volume"),
         (gate, "/spec/retrieval/statistics/alpha", json!(0.5), "alpha"),
@@ -112,6 +121,22 @@ fn wrong_releases() -> Vec<Wrong> {
         (release, "/spec/traffic/gateway/pathPrefix", json!("handbook"), "pathPrefix"),
         (release, "/spec/rollback/window", json!("3d"), "window"),
     ]
+}
+
+/// kubectl reads files in its own way: a key that is a truth value to it once made every CRD of a gate unreadable.
+pub async fn kubectl_takes_what_the_readme_installs(bench: &Bench) -> Result<()> {
+    // A dry run makes no namespace: the rest of the install is only taken where it stands.
+    let cluster = bench.operator().await?;
+    let mut kubectl = cluster.kubectl();
+    kubectl.args(["apply", "--server-side", "--force-conflicts", "--dry-run=server"]);
+    for directory in ["crds", "dev/install"] {
+        kubectl.arg("-f").arg(root().join(directory));
+    }
+    let told = output(&mut kubectl).await?;
+    for kind in ["embeddingmodels", "vectorindexes", "evalgates", "ragreleases"] {
+        ensure!(told.contains(&format!("{kind}.ragops.dev")), "kubectl did not take {kind}: {told}");
+    }
+    Ok(())
 }
 
 /// Every wrong spec is refused, and the example itself is not.

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::api::EvalGate;
-use crate::api::gate::{Baseline, Dataset, Objective, OnlineGate, RetrievalGate, Signal};
-use crate::controller::spec::{Invalid, data_from, duration};
-use crate::evaluation::verdict::{Rule, Statistics};
-use crate::worker::job::{judging, rules};
+use crate::api::gate::{Baseline, Dataset, DatasetFormat, EvalGateSpec, Objective, OnlineGate, RetrievalGate, Signal};
+use crate::controller::schedule::Schedule;
+use crate::controller::spec::{Invalid, below_root, data_from, duration};
+use crate::worker::job::Judging;
 use crate::worker::signals::BUCKETS_MS;
 
-/// Files that a ConfigMap with a data set must hold.
-const FILES: [&str; 2] = ["queries.jsonl", "qrels.tsv"];
+/// What may follow their names: nothing, or that of a packed file.
+const ENDINGS: [&str; 3] = ["", ".gz", ".zst"];
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What a gate measures.
@@ -25,8 +25,7 @@ pub enum Declared<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retrieval<'a> {
     pub dataset: &'a Dataset,
-    pub rules: Vec<Rule>,
-    pub statistics: Statistics,
+    pub judging: Judging,
     /// Whether the candidate is compared with the stable revision.
     pub compared: bool,
     /// Time limit of a Job.
@@ -49,6 +48,20 @@ pub fn parse(gate: &EvalGate) -> Result<Declared<'_>, Invalid> {
     if !(0..=10).contains(&spec.retries) {
         return Err(Invalid::new("spec.retries", format!("is {}; it must be from 0 to 10", spec.retries)));
     }
+    match (&spec.schedule, &spec.time_zone) {
+        (Some(_), _) if spec.retrieval.is_none() => {
+            let problem = "needs `spec.retrieval`: an online gate watches all the time; leave it out";
+            return Err(Invalid::new("spec.schedule", problem));
+        }
+        (Some(schedule), zone) => {
+            Schedule::parse(schedule, zone.as_deref()).map_err(|problem| Invalid::new("spec.schedule", problem))?;
+        }
+        (None, Some(_)) => {
+            return Err(Invalid::new("spec.timeZone", "needs `spec.schedule`; set it, or leave both out"));
+        }
+        (None, None) => {}
+    }
+    report(spec)?;
     match (&spec.retrieval, &spec.online) {
         (Some(gate), None) => Ok(Declared::Retrieval(retrieval(gate, timeout)?)),
         (None, Some(gate)) => Ok(Declared::Online(online(gate)?)),
@@ -58,13 +71,40 @@ pub fn parse(gate: &EvalGate) -> Result<Declared<'_>, Invalid> {
     }
 }
 
+fn report(spec: &EvalGateSpec) -> Result<(), Invalid> {
+    let Some(report) = &spec.report else {
+        if spec.expose_text {
+            let problem = "says what a report may show; set `spec.report` too, or remove it";
+            return Err(Invalid::new("spec.exposeText", problem));
+        }
+        return Ok(());
+    };
+    if spec.retrieval.is_none() {
+        return Err(Invalid::new("spec.report", "belongs to a gate with `spec.retrieval`; remove it here"));
+    }
+    // Claim and path become part of an address that a receipt has room for.
+    for (field, text) in [("claimName", &report.claim_name), ("path", &report.path)] {
+        if text.len() > 63 {
+            let problem = format!("has {} bytes; it must have at most 63", text.len());
+            return Err(Invalid::new(format!("spec.report.{field}"), problem));
+        }
+    }
+    if report.claim_name.is_empty() {
+        return Err(Invalid::new("spec.report.claimName", "is empty; write the name of a PersistentVolumeClaim"));
+    }
+    below_root("spec.report.path", &report.path)
+}
+
 fn retrieval(gate: &RetrievalGate, timeout: Duration) -> Result<Retrieval<'_>, Invalid> {
     let field = "spec.retrieval";
     let from = &gate.dataset.from;
     data_from(&format!("{field}.dataset.from"), from)?;
     let keys = from.config_map.as_ref().map(|map| map.keys.as_slice()).unwrap_or_default();
-    if let Some(missing) = FILES.into_iter().find(|file| !keys.is_empty() && !keys.iter().any(|key| key == file)) {
-        let problem = format!("leaves `{missing}` out; list `queries.jsonl` and `qrels.tsv`, or leave the field out");
+    let files = files(gate.dataset.format);
+    let listed = |file: &str| keys.iter().any(|key| key.strip_prefix(file).is_some_and(|end| ENDINGS.contains(&end)));
+    if let Some(missing) = files.iter().find(|file| !keys.is_empty() && !listed(file)) {
+        let all = files.iter().map(|file| format!("`{file}`")).collect::<Vec<_>>().join(" and ");
+        let problem = format!("leaves `{missing}` out; list {all}, or leave the field out");
         return Err(Invalid::new(format!("{field}.dataset.from.configMap.keys"), problem));
     }
     let split = &gate.dataset.split;
@@ -75,21 +115,26 @@ fn retrieval(gate: &RetrievalGate, timeout: Duration) -> Result<Retrieval<'_>, I
         );
         return Err(Invalid::new(format!("{field}.dataset.split"), problem));
     }
-    let wrong = |part: &str| {
-        let part = format!("{field}.{part}");
-        move |problem: String| Invalid::new(part, format!("is wrong: {problem}"))
-    };
     if gate.statistics.seed < 0 {
         let problem = format!("is {}; write 0 or more", gate.statistics.seed);
         return Err(Invalid::new(format!("{field}.statistics.seed"), problem));
     }
     Ok(Retrieval {
         dataset: &gate.dataset,
-        rules: rules(&gate.metrics).map_err(wrong("metrics"))?,
-        statistics: judging(&gate.statistics).map_err(wrong("statistics"))?,
+        judging: Judging::of(&gate.metrics, &gate.statistics, gate.slices.as_ref(), gate.max_cumulative_drop)
+            .map_err(|(part, problem)| Invalid::new(format!("{field}.{part}"), format!("is wrong: {problem}")))?,
         compared: gate.baseline == Baseline::Stable,
         timeout,
     })
+}
+
+/// Files that a ConfigMap with a data set must hold.
+fn files(format: DatasetFormat) -> &'static [&'static str] {
+    match format {
+        DatasetFormat::Beir => &["queries.jsonl", "qrels.tsv"],
+        DatasetFormat::Trec => &["queries.tsv", "qrels.txt"],
+        DatasetFormat::Jsonl => &["dataset.jsonl"],
+    }
 }
 
 fn online(gate: &OnlineGate) -> Result<Online<'_>, Invalid> {

@@ -12,7 +12,7 @@ use super::context::Context;
 use super::error::Error;
 use super::plan::Plan;
 use super::reconcile::Controlled;
-use crate::api::{EvalGate, EvalGateSpec, RagRelease};
+use crate::api::{EvalGate, RagRelease};
 
 pub mod declared;
 pub mod observe;
@@ -40,9 +40,4 @@ impl Controlled for Gates {
 /// Whether a release names this gate.
 pub fn used_by(gate: &EvalGate, release: &RagRelease) -> bool {
     release.spec.rollout.gates.iter().any(|g| Some(&g.name) == gate.metadata.name.as_ref())
-}
-
-/// Digest of the part of a gate's spec that decides what a run measures and how it is judged.
-pub fn spec_digest(spec: &EvalGateSpec) -> String {
-    crate::worker::job::digest(&(&spec.retrieval, &spec.online))
 }

@@ -64,7 +64,8 @@ async fn there(ctx: &Context, namespace: &str, from: &DataFrom) -> Result<bool, 
 
 fn concerns(release: &RagRelease, gate: &EvalGate) -> bool {
     let name = gate.name_any();
-    let listed = release.status.iter().flat_map(|status| &status.gates).any(|run| run.name == name);
+    let scheduled = release.status.iter().flat_map(|status| &status.scheduled).map(|scheduled| &scheduled.run);
+    let listed = release.status.iter().flat_map(|status| &status.gates).chain(scheduled).any(|run| run.name == name);
     let plans = release.status.iter().filter_map(|status| status.plan.as_ref());
     let frozen = plans.flat_map(|plan| &plan.gates).any(|frozen| frozen.name == name);
     listed || frozen || super::used_by(gate, release)

@@ -11,7 +11,8 @@ use kube::ResourceExt;
 use super::declared::{self, Declared, Online, Retrieval};
 use super::observe::Observed;
 use super::render;
-use crate::api::gate::{DatasetStatus, EvalGateStatus, Signal};
+use crate::api::gate::{DatasetStatus, EvalGateStatus, Signal, SliceStatus};
+use crate::api::reason::VerdictReason;
 use crate::api::release::Stage;
 use crate::api::{ConditionType, EvalGate, RagRelease, Reason};
 use crate::controller::attempt::{self, Outcome, has_ended, reason_of, waits_for_volumes};
@@ -19,7 +20,6 @@ use crate::controller::condition::{self, Meanwhile, State, parse_time, time_text
 use crate::controller::plan::{Action, ChildKind, Plan, body};
 use crate::controller::spec::words;
 use crate::evaluation::paired::certifiable_margin;
-use crate::evaluation::verdict::advice;
 use crate::worker::receipt::CheckReport;
 
 mod runs;
@@ -32,6 +32,8 @@ const LATER: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_secs(60);
 /// A candidate wants a check that is at most this much older than itself.
 const CHECK_AGE: i64 = 3_600;
+/// Longest advice in a status.
+const MAX_ADVICE: usize = 512;
 /// How long ended Jobs stay for people, in seconds.
 const KEEP_DONE: i64 = 3_600;
 const KEEP_FAILED: i64 = 86_400;
@@ -42,7 +44,7 @@ pub fn plan(gate: &EvalGate, observed: &Observed) -> Plan<EvalGateStatus> {
     if gate.metadata.deletion_timestamp.is_some() {
         return Plan::of(status);
     }
-    let digest = super::spec_digest(&gate.spec);
+    let digest = crate::worker::job::spec_digest(&gate.spec);
     let mut pass = Pass { gate, observed, digest, check_name: render::check_name(gate), plan: Plan::of(status) };
     pass.plan.status.last_runs = runs::collect(gate, &observed.releases);
     let state = match declared::parse(gate) {
@@ -107,6 +109,12 @@ impl Pass<'_> {
             Outcome::Foreign => Some(self.not_owned()),
             Outcome::Done { report, finished_at } => {
                 self.take(report, finished_at);
+                if self.wanted() {
+                    // What it found is not what a run found since: it is made again under the same name.
+                    observed.check.job.iter().for_each(|job| self.plan.delete_job(job));
+                    self.plan.look_again(SOON);
+                    return Some(self.reading_on());
+                }
                 observed.check.job.iter().for_each(|job| self.plan.expire(job, KEEP_DONE));
                 None
             }
@@ -117,7 +125,7 @@ impl Pass<'_> {
             }
             Outcome::Absent => {
                 let (gate, name) = (self.gate, self.check_name.clone());
-                let job = render::check(gate, &observed.config, &name, retrieval.dataset, retrieval.timeout);
+                let job = render::check(gate, &observed.config, &name, retrieval);
                 self.plan.actions.push(Action::Create { kind: ChildKind::Job, name, body: body(&job) });
                 self.plan.look_again(SOON);
                 Some(self.reading_on())
@@ -166,6 +174,8 @@ impl Pass<'_> {
             digest: report.digest,
             queries: report.queries,
             judgments: report.judgments,
+            clusters: report.clusters,
+            slices: report.slices.into_iter().map(|(name, queries)| SliceStatus { name, queries }).collect(),
             spec_digest: self.digest.clone(),
             checked_at: time_text(finished_at.unwrap_or(self.observed.now)),
         });
@@ -180,10 +190,14 @@ impl Pass<'_> {
     fn wanted(&self) -> bool {
         let Some(checked) = self.dataset().and_then(|dataset| parse_time(&dataset.checked_at)) else { return true };
         let name = self.gate.name_any();
-        self.observed.releases.iter().filter_map(|release| candidate_since(release, &name)).any(|since| {
-            // The release counts in the same way from when its candidate began.
-            since.duration_since(checked).as_secs() > CHECK_AGE
-        })
+        let releases = &self.observed.releases;
+        // A run that found another dataset than was checked waits for what is there now.
+        let outdated = releases.iter().flat_map(|release| found_other_inputs(release, &name)).any(|at| at > checked);
+        outdated
+            || releases.iter().filter_map(|release| candidate_since(release, &name)).any(|since| {
+                // The release counts in the same way from when its candidate began.
+                since.duration_since(checked).as_secs() > CHECK_AGE
+            })
     }
 
     /// Checks of a spec that is no more, or whose result is in status.
@@ -198,22 +212,27 @@ impl Pass<'_> {
     }
 
     fn advise(&mut self, retrieval: &Retrieval<'_>) {
-        let queries = self.dataset().map(|dataset| u64::try_from(dataset.queries).unwrap_or(0));
-        let alpha = retrieval.statistics.alpha;
-        let margins: Vec<f64> = match retrieval.compared {
-            true => retrieval.rules.iter().filter(|rule| rule.required()).filter_map(|rule| rule.margin()).collect(),
-            false => Vec::new(),
-        };
+        let found = self.dataset().map(|dataset| CheckReport {
+            digest: dataset.digest.clone(),
+            queries: dataset.queries,
+            judgments: dataset.judgments,
+            clusters: dataset.clusters,
+            slices: dataset.slices.iter().map(|slice| (slice.name.clone(), slice.queries)).collect(),
+        });
+        let alpha = retrieval.judging.statistics.alpha;
         let status = &mut self.plan.status;
         // Rounded up, so that what is shown can be certified.
-        status.certifiable_margin = queries.map(|n| (certifiable_margin(n, alpha, None) * 1e4).ceil() / 1e4);
-        status.advice = queries.and_then(|n| advice(n, &margins, alpha));
+        let at_best = |units: i64| certifiable_margin(u64::try_from(units).unwrap_or(0), alpha, None);
+        let units = found.as_ref().map(|found| found.clusters.unwrap_or(found.queries));
+        status.certifiable_margin = units.map(|units| (at_best(units) * 1e4).ceil() / 1e4);
+        let advice = found.and_then(|found| retrieval.judging.advice(&found, retrieval.compared));
+        status.advice = advice.map(|advice| advice.chars().take(MAX_ADVICE).collect());
     }
 
     fn ready(&self, retrieval: &Retrieval<'_>) -> State {
         let (queries, judgments) = self.dataset().map_or((0, 0), |dataset| (dataset.queries, dataset.judgments));
         let rules: Vec<String> =
-            retrieval.rules.iter().map(|rule| format!("{} {}", rule.metric(), rule.in_words())).collect();
+            retrieval.judging.rules.iter().map(|rule| format!("{} {}", rule.metric(), rule.in_words())).collect();
         let against = if retrieval.compared { "the stable revision" } else { "no baseline" };
         let advice = self.plan.status.advice.as_ref().map(|advice| format!(" {advice}.")).unwrap_or_default();
         let text = format!(
@@ -280,6 +299,15 @@ fn source<'a>(retrieval: &Retrieval<'a>) -> (&'static str, &'a str, &'static str
         (None, Some(volume)) => ("PersistentVolumeClaim", &volume.claim_name, "volume.claimName"),
         (None, None) => ("Source", "", "configMap"),
     }
+}
+
+/// When runs of this gate ended without a number, because they saw other inputs than were planned.
+fn found_other_inputs<'a>(release: &'a RagRelease, gate: &'a str) -> impl Iterator<Item = Timestamp> + 'a {
+    let status = release.status.iter();
+    let runs = status.flat_map(|s| s.gates.iter().chain(s.scheduled.iter().map(|scheduled| &scheduled.run)));
+    let changed = VerdictReason::InputsChanged.as_str();
+    let waiting = runs.filter(move |run| run.name == gate && run.reason.as_deref() == Some(changed));
+    waiting.filter(|run| run.verdict.is_some()).filter_map(|run| parse_time(run.finished_at.as_deref()?))
 }
 
 /// Since when a release has a candidate for which this gate has measured nothing yet.

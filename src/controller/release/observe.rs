@@ -197,7 +197,8 @@ async fn models(
 
 /// Jobs whose end is still to be read.
 fn running_jobs(status: &RagReleaseStatus) -> impl Iterator<Item = &str> {
-    status.gates.iter().filter(|g| g.verdict.is_none()).filter_map(|g| g.job.as_deref())
+    let scheduled = status.scheduled.iter().map(|scheduled| &scheduled.run);
+    status.gates.iter().chain(scheduled).filter(|g| g.verdict.is_none()).filter_map(|g| g.job.as_deref())
 }
 
 /// Addresses of the metrics of running pods, by revision and pod UID. One that is not ready at the moment is

@@ -151,12 +151,20 @@ pub fn no_dataset() -> Dataset {
     Dataset { from: DataFrom::default(), format: DatasetFormat::Beir, split: String::new() }
 }
 
-/// The Job of one gate run. It mounts the dataset and nothing else: its arms are Services.
+/// The Job of one gate run. It mounts the dataset, read-only, and where reports are kept: its arms are Services.
 pub fn evaluate_job(release: &RagRelease, config: &Config, gate: &FrozenGate, name: &str, input: &JobInput) -> Value {
     let uid = release.uid().unwrap_or_default();
     let mounts = match gate.spec.retrieval.as_ref() {
         Some(retrieval) => Mounts::default().data(&retrieval.dataset.from, paths::DATASET),
         None => Mounts::default(),
+    };
+    let report = match &input.task {
+        Task::Evaluate(task) => task.report.as_ref(),
+        Task::Build(_) | Task::Verify(_) | Task::Prune(_) | Task::Check(_) | Task::Probe(_) | Task::Serve(_) => None,
+    };
+    let mounts = match report {
+        Some(report) => mounts.claim(&report.claim_name, paths::REPORT, false),
+        None => mounts,
     };
     let (least, most) = (Duration::from_secs(1), Duration::from_secs(72 * 3600));
     let deadline = duration("timeout", &gate.spec.timeout, least, most).unwrap_or(Duration::from_secs(1_800));

@@ -1,6 +1,7 @@
-//! One metric against its margin: rules 5 to 11 of the verdict.
+//! One metric against its margin: what is decided once there is a baseline.
 
-use super::{Judged, Method, Reason, Row, Rule, Statistics, no_data};
+use super::evidence::Compared;
+use super::{Judged, Method, Reason, Row, Statistics, Unjudged, no_data};
 use crate::evaluation::paired::{certifiable_margin, floor_queries, power_queries};
 
 /// Fewest queries of any comparison.
@@ -9,32 +10,51 @@ pub(super) const LEAST_QUERIES: u64 = 10;
 const SKEW_NONZERO: u64 = 5;
 const SKEW_DROP: f64 = -0.5;
 
-/// One metric against its margin.
+/// A share of unjudged documents beyond the baseline's by more than this can explain a drop.
+const UNJUDGED_GAP: f64 = 0.10;
+/// Room for sums that differ by rounding alone.
+const ROUNDING: f64 = 1e-9;
+
+/// One metric against its margin, over all queries or a slice of them.
 pub(super) struct Comparing<'a> {
-    pub rule: &'a Rule,
+    /// What is measured, as a sentence begins with it: `ndcg@10`, `ndcg@10 of domain=legal`.
+    pub subject: String,
     pub row: &'a Row,
-    pub margin: f64,
+    /// `None`: a share of a mean that is missing.
+    pub margin: Option<f64>,
     pub statistics: &'a Statistics,
+    pub unjudged: Option<Unjudged>,
+    /// Most that may be lost since the anchor, and the sum of the differences so far.
+    pub cumulative: Option<(f64, f64)>,
 }
 
 impl Comparing<'_> {
     pub fn judge(&self) -> Judged {
-        let (row, margin) = (self.row, self.margin);
+        let row = self.row;
+        let Some(margin) = self.margin else { return no_data(&self.subject) };
+        let numbers = row.compared();
+        if let Some(biased) = numbers.as_ref().and_then(|numbers| self.unjudged_bias(numbers)) {
+            return biased;
+        }
+        let units = self.units(row.units());
         let too_few =
-            || self.undecided(Reason::TooFewQueries, format!("{} queries are too few for a margin of {margin}", row.n));
-        if row.n < LEAST_QUERIES {
+            || self.undecided(Reason::TooFewQueries, margin, format!("{units} are too few for a margin of {margin}"));
+        if row.units() < LEAST_QUERIES {
             return too_few();
         }
-        let Some((lower, upper, difference)) = self.finite_bounds() else { return no_data(self.rule) };
+        let Some(Compared { difference, lower, upper, .. }) = numbers else { return no_data(&self.subject) };
         if upper < -margin || (upper < 0.0 && difference <= -margin) {
             let meaning = format!("a proven regression, a drop of at most {margin} is allowed");
             return self.decided(Reason::RegressionProven, &meaning);
         }
-        if floor_queries(margin, self.statistics.alpha).is_none_or(|floor| row.n < floor) {
+        if let Some(spent) = self.cumulative_drop(difference) {
+            return spent;
+        }
+        if floor_queries(margin, self.statistics.alpha).is_none_or(|floor| row.units() < floor) {
             return too_few();
         }
-        if let Some(why) = self.skew() {
-            return self.undecided(Reason::Underpowered, why);
+        if let Some(why) = numbers.and_then(|numbers| self.skew(&numbers)) {
+            return self.undecided(Reason::Underpowered, margin, why);
         }
         if lower >= -margin && self.test_agrees() {
             return if lower > 0.0 {
@@ -45,32 +65,103 @@ impl Comparing<'_> {
         }
         if difference < -margin {
             let why = format!("the drop is beyond the margin of {margin}, but noise could have made it");
-            return self.undecided(Reason::WorseWithinNoise, why);
+            return self.undecided(Reason::WorseWithinNoise, margin, why);
         }
-        self.undecided(Reason::Underpowered, format!("a drop of more than {margin} is neither proven nor ruled out"))
+        self.undecided(
+            Reason::Underpowered,
+            margin,
+            format!("a drop of more than {margin} is neither proven nor ruled out"),
+        )
     }
 
-    /// Bounds and difference, when every number that the rules read is there.
-    fn finite_bounds(&self) -> Option<(f64, f64, f64)> {
+    /// A guardrail that was rejected after correction, if the drop is large enough to matter. `harm`: adjusted p.
+    pub fn harmed(&self, limit: f64, harm: f64) -> Option<Judged> {
+        let Some(numbers) = self.row.compared() else { return Some(no_data(&self.subject)) };
+        if numbers.difference > -limit {
+            return None;
+        }
+        Some(self.unjudged_bias(&numbers).unwrap_or_else(|| {
+            let meaning = format!(
+                "proven worse after correction for all slices (p {harm:.4}), a slice may lose less than {limit}"
+            );
+            self.decided(Reason::SliceRegression, &meaning)
+        }))
+    }
+
+    /// A slice that is too small to be a guardrail.
+    pub fn too_small(&self, least: u64) -> Judged {
         let row = self.row;
-        let all = [row.baseline, row.sd, row.lower, row.upper, row.min];
-        let complete = row.nonzero.is_some() && all.iter().all(|x| x.is_some_and(f64::is_finite));
-        let bounds = row.lower.zip(row.upper).zip(row.difference()).filter(|_| complete);
-        bounds.map(|((lower, upper), difference)| (lower, upper, difference))
+        let why = format!("{} queries are too few for a slice, it takes {least}; reported only", row.n);
+        self.decided(Reason::TooFewQueries, &why)
     }
 
-    /// A sample with hardly a change and a lost query among them has no variance to believe.
-    fn skew(&self) -> Option<String> {
-        let (nonzero, min) = self.row.nonzero.zip(self.row.min)?;
-        (nonzero < SKEW_NONZERO && min <= SKEW_DROP).then(|| {
-            format!("only {nonzero} queries changed and one lost {:.2}: too few changes to trust the bounds", -min)
+    /// New documents that nobody judged score as wrong: a drop that is gone without them proves nothing.
+    fn unjudged_bias(&self, numbers: &Compared) -> Option<Judged> {
+        let unjudged = self.unjudged?;
+        let share = |x: f64| (0.0..=1.0).contains(&x);
+        if !(share(unjudged.candidate) && share(unjudged.baseline)) {
+            return Some(no_data(&self.subject));
+        }
+        let stands = unjudged.upper.is_some_and(|upper| upper < 0.0);
+        let gap = unjudged.candidate - unjudged.baseline > UNJUDGED_GAP + ROUNDING;
+        (gap && numbers.difference < 0.0 && !stands).then(|| {
+            let why = format!(
+                "{:.0} % of the candidate's first ten documents are unjudged, {:.0} % of the baseline's, and without them \
+                 the gate's first metric changes by {:+.4}: judge the new documents",
+                unjudged.candidate * 100.0,
+                unjudged.baseline * 100.0,
+                unjudged.difference
+            );
+            self.decided(Reason::UnjudgedBias, &why)
+        })
+    }
+
+    /// Every release may lose a little; this is the limit of what they lose together.
+    fn cumulative_drop(&self, difference: f64) -> Option<Judged> {
+        let (most, so_far) = self.cumulative?;
+        if !so_far.is_finite() {
+            return Some(no_data(&self.subject));
+        }
+        let sum = so_far + difference;
+        (sum < -most - ROUNDING).then(|| {
+            let meaning = format!(
+                "with {so_far:+.4} of the releases since the anchor the sum is {sum:+.4}, a drop of at most {most} is allowed"
+            );
+            self.decided(Reason::CumulativeDrop, &meaning)
+        })
+    }
+
+    /// A sample with hardly a change and a lost query among them has no variance to believe. Bounds that do not come
+    /// from the variance need no such guard.
+    fn skew(&self, numbers: &Compared) -> Option<String> {
+        let (nonzero, min) = (numbers.nonzero, numbers.min);
+        let by_variance = match self.statistics.method {
+            Method::PairedSignFlip | Method::PairedT => true,
+            Method::BoundedMean => false,
+        };
+        (by_variance && nonzero < SKEW_NONZERO && min <= SKEW_DROP).then(|| {
+            format!(
+                "only {} changed and one query lost {:.2}: too few changes to trust the bounds",
+                self.units(nonzero),
+                -min
+            )
         })
     }
 
     fn test_agrees(&self) -> bool {
         match self.statistics.method {
             Method::PairedSignFlip => self.row.p.is_some_and(|p| p <= self.statistics.alpha),
-            Method::PairedT => true,
+            Method::PairedT | Method::BoundedMean => true,
+        }
+    }
+
+    /// "60 queries", or "12 clusters".
+    fn units(&self, count: u64) -> String {
+        match (self.row.clusters, count) {
+            (None, 1) => "1 query".to_owned(),
+            (None, _) => format!("{count} queries"),
+            (Some(_), 1) => "1 cluster".to_owned(),
+            (Some(_), _) => format!("{count} clusters"),
         }
     }
 
@@ -85,10 +176,11 @@ impl Comparing<'_> {
             }
             (None, _) | (_, None) => String::new(),
         };
-        let difference = row.difference().map_or_else(|| "by an unknown amount".to_owned(), |d| format!("by {d:+.4}"));
+        let difference = row.difference.map_or_else(|| "by an unknown amount".to_owned(), |d| format!("by {d:+.4}"));
+        let clusters = row.clusters.map(|clusters| format!(" in {clusters} clusters")).unwrap_or_default();
         format!(
-            "{} changed {difference} (candidate {:.4}, baseline {}{bounds}, n={})",
-            self.rule.metric(),
+            "{} changed {difference} (candidate {:.4}, baseline {}{bounds}, n={}{clusters})",
+            self.subject,
             row.candidate,
             or_none(row.baseline),
             row.n
@@ -99,16 +191,16 @@ impl Comparing<'_> {
         Judged::new(reason, format!("{}: {meaning}.", self.numbers()))
     }
 
-    fn undecided(&self, reason: Reason, why: String) -> Judged {
-        let (row, margin, alpha) = (self.row, self.margin, self.statistics.alpha);
+    fn undecided(&self, reason: Reason, margin: f64, why: String) -> Judged {
+        let (row, alpha) = (self.row, self.statistics.alpha);
         let floor = floor_queries(margin, alpha).unwrap_or(0).max(LEAST_QUERIES);
         let by_power = row.sd.and_then(|sd| power_queries(sd, margin, 0.0, alpha)).unwrap_or(0);
         let required = by_power.max(floor);
-        let certifiable = certifiable_margin(row.n, alpha, row.lower);
-        let need = if row.n < required {
-            format!("{required} queries would decide if the true difference is 0")
+        let certifiable = certifiable_margin(row.units(), alpha, row.lower);
+        let need = if row.units() < required {
+            format!("{} would decide if the true difference is 0", self.units(required))
         } else {
-            self.need_at_the_measured_difference(required)
+            self.need_at_the_measured_difference(margin, required)
         };
         let sentence = format!(
             "{}: {why}. {need}; this run could have passed a margin of {certifiable:.4} at best.",
@@ -118,14 +210,15 @@ impl Comparing<'_> {
     }
 
     /// The run already had what a true difference of 0 needs, so that assumption tells nothing.
-    fn need_at_the_measured_difference(&self, required: u64) -> String {
+    fn need_at_the_measured_difference(&self, margin: f64, required: u64) -> String {
         let (row, alpha) = (self.row, self.statistics.alpha);
-        let at_measured = row.sd.zip(row.difference()).and_then(|(sd, d)| power_queries(sd, self.margin, d, alpha));
-        match at_measured.filter(|more| *more > row.n) {
-            Some(more) => format!(
-                "{required} queries would decide if the true difference were 0, {more} if it is the measured one"
-            ),
-            None => format!("{required} queries would decide if the true difference were 0"),
+        let at_measured = row.sd.zip(row.difference).and_then(|(sd, d)| power_queries(sd, margin, d, alpha));
+        let required = self.units(required);
+        match at_measured.filter(|more| *more > row.units()) {
+            Some(more) => {
+                format!("{required} would decide if the true difference were 0, {more} if it is the measured one")
+            }
+            None => format!("{required} would decide if the true difference were 0"),
         }
     }
 }

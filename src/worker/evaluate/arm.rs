@@ -9,6 +9,8 @@
 use futures::StreamExt;
 use futures::future::BoxFuture;
 
+use super::measure::compat;
+use super::plan::Asking;
 use super::progress::Progress;
 use super::stopped::{Cause, Stopped};
 use crate::evaluation::dataset::Dataset;
@@ -59,21 +61,23 @@ pub struct Answers {
     pub answered: usize,
 }
 
-/// Asks every judged query for the best `depth` documents.
+/// Asks every judged query for its best documents.
 pub async fn ask(
     searcher: &dyn Searcher,
     name: &str,
     dataset: &Dataset,
-    depth: usize,
+    asking: Asking,
     progress: &mut Progress,
 ) -> Result<Answers, Stopped> {
+    // Where a query's own document is removed, one more must come.
+    let depth = asking.depth.saturating_add(usize::from(asking.counting.ignore_identical_ids));
     let first = first_ask(searcher.served(), depth);
     let total = dataset.judged_count();
     let questions = dataset.judged().filter_map(|(id, _)| Some((id, dataset.text(id)?)));
     let mut answers = futures::stream::iter(questions)
         .map(|(id, text)| async move { (id, ask_one(searcher, text, depth, first).await) })
         .buffer_unordered(CONCURRENCY);
-    let (mut run, mut answered, mut failed) = (Run::default(), 0_usize, Vec::new());
+    let (mut run, mut answered, mut failed) = (Run::new(compat(asking.counting.compat)), 0_usize, Vec::new());
     progress.start(name, total);
     while let Some((id, answer)) = answers.next().await {
         match answer {
@@ -91,6 +95,9 @@ pub async fn ask(
         }
     }
     progress.end();
+    if asking.counting.ignore_identical_ids {
+        run.drop_identical_ids();
+    }
     Ok(Answers { run, answered })
 }
 
@@ -141,6 +148,8 @@ mod tests {
 
     use super::*;
     use crate::evaluation::dataset::Files;
+    use crate::evaluation::run::List;
+    use crate::worker::job::Counting;
 
     /// An index in memory: chunk `i` belongs to the document that `of` names.
     struct Index {
@@ -181,15 +190,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let files = Files::config_map(dir.path());
         let of = |i: usize| format!("{{\"_id\":\"q{i:03}\",\"text\":\"t{i:03}\"}}\n");
-        std::fs::write(&files.queries, (0..queries).map(of).collect::<String>()).unwrap();
+        std::fs::write(files.queries.as_ref().unwrap(), (0..queries).map(of).collect::<String>()).unwrap();
         let judgments: String = (0..queries).map(|i| format!("q{i:03}\td0\t1\n")).collect();
         std::fs::write(&files.qrels, format!("query-id\tcorpus-id\tscore\n{judgments}")).unwrap();
         Dataset::read(&files).unwrap()
     }
 
+    fn asking(depth: usize) -> Asking {
+        Asking { depth, counting: Counting::default() }
+    }
+
     fn ask_all(index: &Index, dataset: &Dataset, depth: usize) -> Result<Answers, Stopped> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(ask(index, "candidate", dataset, depth, &mut Progress::hidden()))
+        runtime.block_on(ask(index, "candidate", dataset, asking(depth), &mut Progress::hidden()))
     }
 
     #[test]
@@ -200,9 +213,21 @@ mod tests {
             .collect();
         let index = index(8, chunks);
         let answers = ask_all(&index, &dataset(1), 3).unwrap();
-        let documents: Vec<&str> = answers.run.list("q000").unwrap().iter().map(|h| h.document.as_str()).collect();
+        let documents: Vec<&str> = answers.run.list("q000").unwrap().iter().map(|h| h.document).collect();
         assert_eq!(documents, ["d0", "d1", "d2"]);
         assert_eq!(*index.asked.lock().unwrap(), [15, 30]);
+    }
+
+    #[test]
+    fn one_document_more_is_asked_where_a_query_may_find_itself() {
+        let chunks = ["d0", "q000", "d1", "d2"].iter().enumerate();
+        let chunks = chunks.map(|(i, d)| Hit { document: (*d).to_owned(), score: -(i as f64) }).collect();
+        let index = index(4, chunks);
+        let asking = Asking { depth: 2, counting: Counting { ignore_identical_ids: true, ..Counting::default() } };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let answers = runtime.block_on(ask(&index, "candidate", &dataset(1), asking, &mut Progress::hidden())).unwrap();
+        let documents: Vec<&str> = answers.run.list("q000").unwrap().iter().map(|h| h.document).collect();
+        assert_eq!((documents, index.asked.lock().unwrap()[0]), (vec!["d0", "d1"], 3));
     }
 
     #[test]
@@ -239,6 +264,6 @@ mod tests {
     #[test]
     fn an_empty_list_is_an_answer() {
         let answers = ask_all(&index(1, Vec::new()), &dataset(5), 10).unwrap();
-        assert_eq!((answers.answered, answers.run.list("q000")), (5, Some(&[][..])));
+        assert_eq!((answers.answered, answers.run.list("q000")), (5, Some(List::default())));
     }
 }

@@ -1,17 +1,22 @@
 //! One run: read the data set, ask or read both arms, compute the numbers.
 
+use std::path::Path;
+
 use super::arm::{Searcher, Served, ask};
 use super::directory::DirectorySearcher;
+use super::facts::Facts;
 use super::http::HttpSearcher;
-use super::plan::{Arm, Gate};
+use super::plan::{Arm, Asking, Gate};
 use super::progress::Progress;
 use super::stopped::{Cause, Stopped};
+use crate::api::gate::Missing;
 use crate::api::{DataFrom, gate as api};
 use crate::evaluation::compare::{Comparison, compare};
 use crate::evaluation::dataset::{Dataset, hex};
-use crate::evaluation::run::Run;
-use crate::evaluation::verdict::Coverage;
-use crate::worker::job::{self, EvaluateTask};
+use crate::evaluation::lines::short;
+use crate::evaluation::run::{Compat, Run};
+use crate::evaluation::verdict::{Coverage, Evidence};
+use crate::worker::job::{self, Counting, EvaluateTask};
 
 /// What an arm answered, and what it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,24 +51,75 @@ pub async fn answers(
     arm: &Arm,
     expected: Option<&Identity>,
     dataset: &Dataset,
-    depth: usize,
+    asking: Asking,
     progress: &mut Progress,
 ) -> Result<Answered, Stopped> {
     match arm {
+        Arm::Url(_) | Arm::Directory(_) if !dataset.has_texts() => Err(Stopped::new(
+            Cause::DatasetInvalid,
+            format!(
+                "The {name} must be asked, but the queries have no texts; write --queries FILE, or give a run file."
+            ),
+        )),
         Arm::Url(url) => {
             let searcher = HttpSearcher::connect(url).await?;
-            asked(name, &searcher, expected, dataset, depth, progress).await
+            asked(name, &searcher, expected, dataset, asking, progress).await
         }
         Arm::Directory(directory) => {
             let searcher = DirectorySearcher::open(directory)?;
-            asked(name, &searcher, expected, dataset, depth, progress).await
+            asked(name, &searcher, expected, dataset, asking, progress).await
         }
-        Arm::Run(file) => {
-            let (run, digest) = Run::read(file)?;
-            // A query without a line found nothing: that is an answer.
-            let identity =
-                Identity { revision: "run".to_owned(), content_digest: hex(&digest), fingerprint: String::new() };
-            Ok(Answered { identity, run, answered: dataset.judged_count() })
+        Arm::Run(file) => read(file, dataset, asking.counting),
+    }
+}
+
+/// A run file as an arm. A judged query that it does not name found nothing, which is an answer; where such queries are
+/// to be left out, it is none.
+fn read(file: &Path, dataset: &Dataset, counting: Counting) -> Result<Answered, Stopped> {
+    let (mut run, digest) = Run::read(file, compat(counting.compat))?;
+    if counting.ignore_identical_ids {
+        run.drop_identical_ids();
+    }
+    let named = dataset.judged().filter(|(query, _)| run.list(query).is_some()).count();
+    if named == 0 {
+        let example = run.queries().next().unwrap_or_default();
+        let text = format!(
+            "{}: none of its queries is judged, such as `{}`; give the judgments that belong to this run.",
+            file.display(),
+            short(example)
+        );
+        return Err(Stopped::new(Cause::DatasetInvalid, text));
+    }
+    // A baseline whose ids are those of another corpus has value 0, and any candidate would pass against it.
+    if !finds_a_judged_document(dataset, &run) {
+        let text = format!(
+            "{}: none of its documents is judged for its query; judgments and run must name documents by the same ids.",
+            file.display()
+        );
+        return Err(Stopped::new(Cause::DatasetInvalid, text));
+    }
+    let answered = match counting.missing {
+        Missing::Zero => dataset.judged_count(),
+        Missing::Drop => named,
+    };
+    let identity = Identity { revision: "run".to_owned(), content_digest: hex(&digest), fingerprint: String::new() };
+    Ok(Answered { identity, run, answered })
+}
+
+pub(super) fn compat(compat: api::Compat) -> Compat {
+    match compat {
+        api::Compat::TrecEval10 => Compat::TrecEval10,
+        api::Compat::TrecEval9 => Compat::TrecEval9,
+    }
+}
+
+/// Leaves out the judged queries that an arm gave no list for, where the gate says so.
+pub fn leave_out(dataset: &mut Dataset, counting: Counting, candidate: &Answered, baseline: Option<&Answered>) {
+    match counting.missing {
+        Missing::Zero => {}
+        Missing::Drop => {
+            let has = |arm: &Answered, query: &str| arm.run.list(query).is_some();
+            dataset.keep(|query| has(candidate, query) && baseline.is_none_or(|baseline| has(baseline, query)));
         }
     }
 }
@@ -74,14 +130,14 @@ pub async fn asked(
     searcher: &dyn Searcher,
     expected: Option<&Identity>,
     dataset: &Dataset,
-    depth: usize,
+    asking: Asking,
     progress: &mut Progress,
 ) -> Result<Answered, Stopped> {
     let identity = Identity::from(searcher.served());
     if let Some(expected) = expected.filter(|e| **e != identity) {
         return Err(changed(name, expected, &identity));
     }
-    let answers = ask(searcher, name, dataset, depth, progress).await?;
+    let answers = ask(searcher, name, dataset, asking, progress).await?;
     Ok(Answered { identity, run: answers.run, answered: answers.answered })
 }
 
@@ -105,23 +161,45 @@ pub struct Measured {
     pub inputs: String,
     pub coverage: Coverage,
     pub comparison: Comparison,
+    pub facts: Facts,
 }
 
-/// Computes the numbers. `spec_digest`: digest of the gate's spec.
+impl Measured {
+    /// What the verdict reads of it.
+    pub fn evidence(&self) -> Evidence {
+        self.comparison.evidence(self.coverage)
+    }
+}
+
+/// Computes the numbers. `inputs`: digest of what the run saw.
 pub fn measured(
     dataset: &Dataset,
     gate: &Gate,
     inputs: String,
     candidate: &Answered,
     baseline: Option<&Answered>,
-) -> Measured {
-    let comparison = compare(dataset, &gate.rules, &gate.judging, &inputs, &candidate.run, baseline.map(|b| &b.run));
+) -> Result<Measured, Stopped> {
+    let (of_candidate, of_baseline) = (&candidate.run, baseline.map(|b| &b.run));
+    if !std::iter::once(of_candidate).chain(of_baseline).any(|run| finds_a_judged_document(dataset, run)) {
+        return Err(Stopped::new(
+            Cause::DatasetInvalid,
+            "None of the documents that were found is judged. Judgments and index must name documents by the same ids; \
+             is this the data set of another corpus?",
+        ));
+    }
+    let comparison = compare(dataset, &gate.judging.criteria(), &inputs, of_candidate, of_baseline);
+    let facts = Facts::of(dataset, gate, of_candidate, of_baseline);
     let coverage = Coverage {
-        queries: dataset.judged_count() as u64,
+        queries: dataset.judged_count().saturating_add(dataset.left_out().len()) as u64,
         candidate: candidate.answered as u64,
         baseline: baseline.map(|b| b.answered as u64),
     };
-    Measured { inputs, coverage, comparison }
+    Ok(Measured { inputs, coverage, comparison, facts })
+}
+
+fn finds_a_judged_document(dataset: &Dataset, run: &Run) -> bool {
+    let found = |query| run.list(query).unwrap_or_default().iter();
+    dataset.judged().any(|(query, judgments)| found(query).any(|at| judgments.names(at.document)))
 }
 
 /// The digest of what a run on the command line saw: the same form as in a Job.
@@ -138,8 +216,11 @@ pub fn inputs(dataset: &Dataset, gate: &Gate, candidate: &Identity, baseline: Op
         dataset_digest: dataset.digest().to_owned(),
         metrics: gate.metrics.clone(),
         statistics: gate.statistics.clone(),
-        spec_digest: job::digest(&(&gate.metrics, &gate.statistics)),
+        slices: gate.slices.clone(),
+        counting: gate.counting,
+        spec_digest: gate.spec_digest.clone(),
         candidate: arm(candidate),
         baseline: baseline.map(arm),
+        report: None,
     })
 }

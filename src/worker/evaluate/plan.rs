@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use reqwest::Url;
 
 use super::directory::{Directory, Model};
-use crate::api::gate::{Baseline, EvalGate, Metric, Statistics};
+use super::stopped::{Cause, Stopped};
+use crate::api::gate::{Baseline, Compat, EvalGate, Metric, Missing, Slices, Statistics};
 use crate::api::release::Mode;
-use crate::evaluation::verdict;
-use crate::worker::job;
+use crate::evaluation::condensed;
+use crate::evaluation::dataset::Dataset;
+use crate::worker::job::{self, Counting, Judging};
 use crate::yaml;
 
 /// What must hold, and how it is judged.
@@ -16,17 +18,45 @@ use crate::yaml;
 pub struct Gate {
     pub metrics: Vec<Metric>,
     pub statistics: Statistics,
-    pub rules: Vec<verdict::Rule>,
-    pub judging: verdict::Statistics,
+    pub slices: Option<Slices>,
+    /// The same, checked.
+    pub judging: Judging,
+    /// How answers are read.
+    pub counting: Counting,
     /// Whether the gate wants a comparison.
     pub baseline: Baseline,
+    /// Digest of what was asked for: of a gate's file the one that the operator takes, so that equal inputs draw equal
+    /// numbers.
+    pub spec_digest: String,
+}
+
+/// What an arm is asked for, and how its answers are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asking {
+    /// Documents.
+    pub depth: usize,
+    pub counting: Counting,
 }
 
 impl Gate {
-    /// Checks metrics and statistics.
-    pub fn new(metrics: Vec<Metric>, statistics: Statistics, baseline: Baseline) -> Result<Self, String> {
-        let (rules, judging) = (job::rules(&metrics)?, job::judging(&statistics)?);
-        Ok(Self { metrics, statistics, rules, judging, baseline })
+    /// Checks what a gate asks for.
+    pub fn new(
+        metrics: Vec<Metric>,
+        statistics: Statistics,
+        slices: Option<Slices>,
+        max_cumulative_drop: Option<f64>,
+        baseline: Baseline,
+    ) -> Result<Self, String> {
+        let judging = Judging::of(&metrics, &statistics, slices.as_ref(), max_cumulative_drop)
+            .map_err(|(field, problem)| format!("{field}: {problem}"))?;
+        let spec_digest = job::digest(&(&metrics, &statistics, &slices, &Counting::default()));
+        Ok(Self { metrics, statistics, slices, judging, counting: Counting::default(), baseline, spec_digest })
+    }
+
+    /// The same gate with another reading of answers.
+    pub fn counting(self, counting: Counting) -> Self {
+        let spec_digest = job::digest(&(&self.metrics, &self.statistics, &self.slices, &counting));
+        Self { counting, spec_digest, ..self }
     }
 
     /// Reads the EvalGate of a YAML file; of several documents the one that can be measured offline.
@@ -35,8 +65,11 @@ impl Gate {
         let text = std::fs::read_to_string(file).map_err(|e| wrong(format!("cannot be read: {e}")))?;
         let gates: Vec<Option<EvalGate>> =
             yaml::read_all(&text).map_err(|e| wrong(format!("is not an EvalGate: {e}")))?;
-        let mut retrievals = gates.into_iter().flatten().filter_map(|gate| gate.spec.retrieval);
-        let retrieval = retrievals.next().ok_or_else(|| {
+        let mut retrievals = gates.into_iter().flatten().filter_map(|gate| {
+            let digest = job::spec_digest(&gate.spec);
+            Some((gate.spec.retrieval?, digest))
+        });
+        let (retrieval, spec_digest) = retrievals.next().ok_or_else(|| {
             wrong("is a gate without spec.retrieval; only a retrieval gate can be measured offline".to_owned())
         })?;
         if retrievals.next().is_some() {
@@ -44,40 +77,82 @@ impl Gate {
                 "holds several retrieval gates; write the one that is meant into a file of its own".to_owned(),
             ));
         }
-        Self::new(retrieval.metrics, retrieval.statistics, retrieval.baseline).map_err(wrong)
+        let counting = Counting::of(&retrieval);
+        let (slices, most) = (retrieval.slices, retrieval.max_cumulative_drop);
+        let gate = Self::new(retrieval.metrics, retrieval.statistics, slices, most, retrieval.baseline);
+        gate.map(|gate| Self { spec_digest, ..gate.counting(counting) }).map_err(wrong)
     }
 
-    /// Documents that the deepest metric needs.
-    pub fn depth(&self) -> usize {
-        self.rules.iter().map(|rule| rule.metric().depth()).max().unwrap_or(1)
+    /// What the arms are asked for, if the data set has what the metrics read.
+    pub fn asking(&self, dataset: &Dataset, compared: bool) -> Result<Asking, Stopped> {
+        let mut of_nuggets =
+            self.judging.rules.iter().map(|rule| rule.metric()).filter(|metric| metric.needs_nuggets());
+        if let Some(metric) = of_nuggets.find(|_| dataset.with_nuggets() == 0) {
+            let text =
+                format!("{metric} counts nuggets, and the data set has none; add nuggets.jsonl (--nuggets FILE)");
+            return Err(Stopped::new(Cause::DatasetInvalid, text));
+        }
+        Ok(Asking { depth: self.depth(dataset, compared), counting: self.counting })
     }
 
-    /// The margins.
-    pub fn margins(&self) -> Vec<f64> {
-        self.rules.iter().filter_map(|rule| rule.margin()).collect()
+    /// Documents that the deepest metric needs; where unjudged ones can explain a drop, as many as are searched for
+    /// them.
+    pub fn depth(&self, dataset: &Dataset, compared: bool) -> usize {
+        let unjudged = (compared && condensed::pooled(dataset)).then_some(condensed::DEPTH);
+        self.judging.rules.iter().map(|rule| rule.metric().depth()).chain(unjudged).max().unwrap_or(1)
+    }
+}
+
+/// `zero` or `drop`.
+pub fn missing_flag(text: &str) -> Result<Missing, String> {
+    match text {
+        "zero" => Ok(Missing::Zero),
+        "drop" => Ok(Missing::Drop),
+        _ => Err("write zero or drop".to_owned()),
+    }
+}
+
+/// `trec_eval_10` or `trec_eval_9`.
+pub fn compat_flag(text: &str) -> Result<Compat, String> {
+    match text {
+        "trec_eval_10" => Ok(Compat::TrecEval10),
+        "trec_eval_9" => Ok(Compat::TrecEval9),
+        _ => Err("write trec_eval_10 or trec_eval_9".to_owned()),
     }
 }
 
 /// A metric as a flag: `ndcg@10:margin=0.02,floor=0.4`.
 pub fn metric_flag(text: &str) -> Result<Metric, String> {
     let (name, settings) = text.split_once(':').unwrap_or((text, ""));
-    let mut metric = Metric { name: name.to_owned(), margin: None, floor: None, max: None, required: true };
+    let mut metric = Metric {
+        name: name.to_owned(),
+        margin: None,
+        relative_margin: None,
+        floor: None,
+        confident: false,
+        max: None,
+        required: true,
+    };
     for setting in settings.split(',').filter(|s| !s.is_empty()) {
         let (key, value) =
             setting.split_once('=').ok_or_else(|| format!("`{setting}` has no value; write key=value"))?;
         let number = || value.parse::<f64>().map(Some).map_err(|_| format!("{key} `{value}` is not a number"));
+        let yes_or_no = || value.parse().map_err(|_| format!("{key} is true or false; got `{value}`"));
         match key {
             "margin" => metric.margin = number()?,
+            "relativeMargin" => metric.relative_margin = number()?,
             "floor" => metric.floor = number()?,
             "max" => metric.max = number()?,
-            "required" => {
-                metric.required = value.parse().map_err(|_| format!("required is true or false; got `{value}`"))?
+            "confident" => metric.confident = yes_or_no()?,
+            "required" => metric.required = yes_or_no()?,
+            other => {
+                return Err(format!(
+                    "`{other}` is unknown; write margin, relativeMargin, floor, confident, max or required"
+                ));
             }
-            other => return Err(format!("`{other}` is unknown; write margin, floor, max or required")),
         }
     }
-    verdict::Rule::new(&metric.name, metric.margin, metric.floor, metric.max, metric.required)
-        .map_err(|e| e.to_string())?;
+    job::rule(&metric)?;
     Ok(metric)
 }
 
@@ -120,6 +195,8 @@ impl Arm {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluation::dataset::Files;
+    use crate::evaluation::verdict;
 
     #[test]
     fn a_metric_flag_is_read() {
@@ -132,12 +209,31 @@ mod tests {
             ("ndcg@10:margin=x", "margin `x` is not a number"),
             ("ndcg@10:margin=NaN", "margin must be at least"),
             ("ndcg@10:mergin=0.1", "`mergin` is unknown; write margin"),
+            ("ndcg@10:margin=0.1,relativeMargin=0.1", "exclude each other"),
+            ("ndcg@10:relativeMargin=1", "relativeMargin must be above 0 and below 1"),
+            ("ndcg@10:margin=0.1,confident=true", "confident needs a floor"),
             ("ndgc@10:margin=0.1", "`ndgc@10` is no metric"),
             ("map:floor=0.1,required=yes", "required is true or false"),
         ] {
             let error = metric_flag(flag).unwrap_err();
             assert!(error.contains(expected), "{flag}: {error}");
         }
+    }
+
+    fn pool(qrels: &str) -> Dataset {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::config_map(dir.path());
+        std::fs::write(files.queries.as_ref().unwrap(), "{\"_id\":\"q\",\"text\":\"t\"}\n").unwrap();
+        std::fs::write(&files.qrels, format!("query-id\tcorpus-id\tscore\n{qrels}")).unwrap();
+        Dataset::read(&files).unwrap()
+    }
+
+    #[test]
+    fn ten_documents_are_asked_where_unjudged_ones_could_explain_a_drop() {
+        let metric = metric_flag("success@1:margin=0.1").unwrap();
+        let gate = Gate::new(vec![metric], Statistics::default(), None, None, Baseline::Stable).unwrap();
+        let (pooled, positives) = (pool("q\td\t1\nq\te\t0\n"), pool("q\td\t1\n"));
+        assert_eq!((gate.depth(&pooled, true), gate.depth(&pooled, false), gate.depth(&positives, true)), (10, 1, 1));
     }
 
     #[test]
@@ -153,8 +249,9 @@ mod tests {
             Gate::read(&file)
         };
         let read = gate("[{name: ndcg@10, margin: 0.05, floor: 0.4}, {name: recall@100, margin: 0.05}]").unwrap();
-        assert_eq!((read.depth(), read.margins()), (100, vec![0.05, 0.05]));
-        assert_eq!(read.judging.method, verdict::Method::PairedT);
+        assert_eq!(read.judging.rules.len(), 2);
+        assert_eq!(read.depth(&pool("q\td\t1\n"), true), 100);
+        assert_eq!(read.judging.statistics.method, verdict::Method::PairedT);
         for (metrics, expected) in [
             ("[]", "metrics must have 1 to 8 entries; got 0"),
             ("[{name: map, floor: 0.1}, {name: map, max: 0.9}]", "`map` stands twice"),

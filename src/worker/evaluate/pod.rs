@@ -1,23 +1,32 @@
 //! The program in a Job: input from the environment, numbers into the receipt, no verdict.
 
+use std::cmp::Reverse;
 use std::path::{Component, Path, PathBuf};
 
-use super::measure::{Answered, Identity, answers, measured};
+use super::measure::{Answered, Identity, answers, leave_out, measured};
 use super::plan::{Arm, Gate};
 use super::progress::Progress;
+use super::repeat;
+use super::report::gather::{self, Found, Told};
+use super::report::keep::{self, Place};
+use super::show;
 use super::stopped::{Cause, Stopped};
 use crate::api::gate::{Baseline, Dataset as DatasetSpec, DatasetFormat};
 use crate::evaluation::dataset::{Dataset, Files};
-use crate::evaluation::verdict::judge;
+use crate::evaluation::slice::{clusters, distinct, slices};
+use crate::evaluation::verdict::{SliceRules, judge};
 use crate::worker::exit::Failure;
 use crate::worker::job::{self, CheckTask, EvaluateTask, JobInput, Task, paths};
-use crate::worker::receipt::{Body, CheckReport, EvaluateReport, MetricRow};
+use crate::worker::receipt::{Body, CheckReport, Counts, EvaluateReport, Kept, MAX_SLICES};
 
 /// Carries out the task of a Job.
 pub fn carry_out(input: &JobInput) -> Result<Body, Failure> {
     match &input.task {
         Task::Check(task) => check(task, Path::new(paths::DATASET)),
-        Task::Evaluate(task) => super::block_on(evaluate(task, Path::new(paths::DATASET)))?,
+        Task::Evaluate(task) => {
+            let mounts = Mounts { dataset: Path::new(paths::DATASET), report: Path::new(paths::REPORT) };
+            super::block_on(evaluate(task, &input.run, mounts))?
+        }
         Task::Build(_) | Task::Verify(_) | Task::Prune(_) | Task::Probe(_) | Task::Serve(_) => Err(Failure::invalid(
             "InvalidSpec",
             "the job input is none for `rag evaluate`: task must be check or evaluate",
@@ -27,53 +36,102 @@ pub fn carry_out(input: &JobInput) -> Result<Body, Failure> {
 
 fn check(task: &CheckTask, mount: &Path) -> Result<Body, Failure> {
     let dataset = Dataset::read(&files(&task.dataset, mount)?).map_err(Stopped::from)?;
-    Ok(Body::Check(report(&dataset)))
+    Ok(Body::Check(report(&dataset, &task.slices, task.cluster_by.as_deref())))
 }
 
-/// What a check reports.
-pub fn report(dataset: &Dataset) -> CheckReport {
+/// The metadata keys by which a gate groups queries: slices, clusters.
+pub fn grouping(gate: &Gate) -> (&[String], Option<&str>) {
+    let by = gate.judging.slices.as_ref().map(SliceRules::by).unwrap_or_default();
+    (by, gate.judging.statistics.cluster_by.as_deref())
+}
+
+/// What a check reports. `by`: keys of slices; `cluster_by`: key of clusters.
+pub fn report(dataset: &Dataset, by: &[String], cluster_by: Option<&str>) -> CheckReport {
+    let mut slices: Vec<(String, i64)> =
+        slices(dataset, by).into_iter().map(|slice| (slice.name, count(slice.queries.len()))).collect();
+    slices.sort_by_key(|(_, queries)| Reverse(*queries));
+    slices.truncate(MAX_SLICES);
     CheckReport {
         digest: dataset.digest().to_owned(),
         queries: count(dataset.judged_count()),
         judgments: count(dataset.judgment_count()),
+        clusters: cluster_by.map(|key| count(distinct(&clusters(dataset, key)))),
+        slices,
     }
 }
 
-async fn evaluate(task: &EvaluateTask, mount: &Path) -> Result<Body, Failure> {
+/// Where the volumes of a run lie.
+#[derive(Clone, Copy)]
+struct Mounts<'a> {
+    dataset: &'a Path,
+    report: &'a Path,
+}
+
+async fn evaluate(task: &EvaluateTask, run: &str, mounts: Mounts<'_>) -> Result<Body, Failure> {
     let invalid = |text: String| Failure::invalid("InvalidSpec", text);
     let baseline = if task.baseline.is_some() { Baseline::Stable } else { Baseline::None };
-    let gate = Gate::new(task.metrics.clone(), task.statistics.clone(), baseline).map_err(invalid)?;
+    let gate = Gate::new(task.metrics.clone(), task.statistics.clone(), task.slices.clone(), None, baseline)
+        .map_err(invalid)?
+        .counting(task.counting);
     let candidate = planned(&task.candidate).map_err(invalid)?;
     let baseline = task.baseline.as_ref().map(planned).transpose().map_err(invalid)?;
-    let dataset = Dataset::read(&files(&task.dataset, mount)?).map_err(Stopped::from)?;
+    let mut dataset = Dataset::read(&files(&task.dataset, mounts.dataset)?).map_err(Stopped::from)?;
     if dataset.digest() != task.dataset_digest {
         let text = format!("The data set has digest {} where {} was planned.", dataset.digest(), task.dataset_digest);
         return Err(Stopped::new(Cause::InputsChanged, text).into());
     }
     let mut progress = Progress::new();
+    let asking = gate.asking(&dataset, baseline.is_some())?;
     let mut measure = async |name, (arm, identity): &(Arm, Identity)| -> Result<Answered, Stopped> {
-        answers(name, arm, Some(identity), &dataset, gate.depth(), &mut progress).await
+        answers(name, arm, Some(identity), &dataset, asking, &mut progress).await
     };
     let from_candidate = measure("candidate", &candidate).await?;
     let from_baseline = match &baseline {
         Some(arm) => Some(measure("baseline", arm).await?),
         None => None,
     };
-    let run = measured(&dataset, &gate, job::run_inputs(task), &from_candidate, from_baseline.as_ref());
-    // For people who read the log; the operator judges the receipt.
-    let judged = judge(&run.coverage, &gate.rules, &run.comparison.rows, &gate.judging);
-    eprintln!("{}", super::show::table(&gate, Some(&run), &judged));
-    Ok(Body::Evaluate(EvaluateReport {
-        inputs: run.inputs,
-        n: [
-            i64::try_from(run.coverage.queries).ok(),
-            i64::try_from(run.coverage.candidate).ok(),
-            run.coverage.baseline.and_then(|n| i64::try_from(n).ok()),
-            Some(count(run.comparison.unjudged)),
-            Some(count(run.comparison.without_relevant)),
-        ],
-        metrics: run.comparison.rows.iter().map(MetricRow::from).collect(),
-    }))
+    leave_out(&mut dataset, gate.counting, &from_candidate, from_baseline.as_ref());
+    let measured = measured(&dataset, &gate, job::run_inputs(task), &from_candidate, from_baseline.as_ref())?;
+    let found =
+        Found { dataset: &dataset, candidate: &from_candidate, baseline: from_baseline.as_ref(), measured: &measured };
+    let kept = tell(task, run, mounts.report, &gate, found);
+    let comparison = &measured.comparison;
+    let counts = Counts { unjudged: comparison.unjudged, without_relevant: comparison.without_relevant };
+    let mut report = EvaluateReport::new(measured.inputs.clone(), counts, &measured.evidence());
+    report.report = kept;
+    Ok(Body::Evaluate(Box::new(report)))
+}
+
+/// For people: a table in the log, and the files that the gate asks for. The operator judges the receipt.
+fn tell(task: &EvaluateTask, run: &str, mount: &Path, gate: &Gate, found: Found<'_>) -> Option<Kept> {
+    let measured = found.measured;
+    let judged = judge(&gate.judging.criteria(), &measured.evidence());
+    let mut told = Told {
+        candidate: task.candidate.revision.clone(),
+        baseline: task.baseline.as_ref().map(|arm| arm.revision.clone()).unwrap_or_default(),
+        ..Told::default()
+    };
+    let Some(report) = &task.report else {
+        eprintln!("{}", show::table(&gather::page(gate, Some(found), &judged, &told)));
+        return None;
+    };
+    let kept = match Place::of(report, &task.candidate.revision, run) {
+        Ok(place) => {
+            let baseline = found.baseline.map(|_| place.run_file("baseline"));
+            told.subject = format!("gate {}, release {}", report.gate, report.release);
+            told.repeat = repeat::from_kept(report, &place.run_file("candidate"), baseline.as_deref());
+            told.expose_text = report.expose_text;
+            let page = gather::page(gate, Some(found), &judged, &told);
+            eprintln!("{}", show::table(&page));
+            keep::keep(mount, &place, &page, gate, &found)
+        }
+        Err(problem) => Kept::lost(&problem),
+    };
+    match &kept {
+        Kept::Written { uri, .. } => eprintln!("the report is kept at {uri}"),
+        Kept::Lost { problem } => eprintln!("note: the report is not kept: {problem}"),
+    }
+    Some(kept)
 }
 
 fn planned(arm: &job::Arm) -> Result<(Arm, Identity), String> {
@@ -88,10 +146,21 @@ fn planned(arm: &job::Arm) -> Result<(Arm, Identity), String> {
 
 /// The files of a data set below its mount.
 fn files(dataset: &DatasetSpec, mount: &Path) -> Result<Files, Failure> {
-    let DatasetFormat::Beir = dataset.format;
+    let split = &dataset.split;
     match (&dataset.from.config_map, &dataset.from.volume) {
-        (Some(_), None) => Ok(Files::config_map(mount)),
-        (None, Some(volume)) => Ok(Files::beir(&mount.join(inside(&volume.path)?), &dataset.split)),
+        (Some(_), None) => Ok(match dataset.format {
+            DatasetFormat::Beir => Files::config_map(mount),
+            DatasetFormat::Trec => Files::trec_config_map(mount),
+            DatasetFormat::Jsonl => Files::jsonl_config_map(mount),
+        }),
+        (None, Some(volume)) => {
+            let directory = mount.join(inside(&volume.path)?);
+            Ok(match dataset.format {
+                DatasetFormat::Beir => Files::beir(&directory, split),
+                DatasetFormat::Trec => Files::trec(&directory, split),
+                DatasetFormat::Jsonl => Files::jsonl(&directory, split),
+            })
+        }
         (Some(_), Some(_)) | (None, None) => Err(Failure::invalid(
             "InvalidSpec",
             "exactly one of dataset.from.configMap and dataset.from.volume must be set",
@@ -123,10 +192,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::gate::{Metric, Statistics};
+    use crate::api::gate::Statistics;
     use crate::api::{ConfigMapSource, DataFrom, VolumeSource};
-    use crate::evaluation::verdict::{Coverage, Reason, Row, judge};
-    use crate::worker::receipt::{MAX_BYTES, Receipt, Refused};
+    use crate::evaluation::verdict::Reason;
+    use crate::worker::receipt::{Receipt, Refused};
 
     const QUERIES: usize = 150;
 
@@ -176,23 +245,29 @@ mod tests {
     }
 
     fn task(mount: &Path, candidate: job::Arm, baseline: Option<job::Arm>) -> EvaluateTask {
-        let metric =
-            Metric { name: "success@1".to_owned(), margin: Some(0.05), floor: Some(0.1), max: None, required: true };
+        let metric = crate::worker::evaluate::plan::metric_flag("success@1:margin=0.05,floor=0.1").unwrap();
         let digest = Dataset::read(&Files::config_map(mount)).unwrap().digest().to_owned();
         EvaluateTask {
             dataset: spec(),
             dataset_digest: digest,
             metrics: vec![metric],
             statistics: Statistics::default(),
+            slices: None,
+            counting: job::Counting::default(),
             spec_digest: "s".to_owned(),
             candidate,
             baseline,
+            report: None,
         }
+    }
+
+    fn on(dataset: &Path) -> Mounts<'_> {
+        Mounts { dataset, report: Path::new("/nowhere") }
     }
 
     fn report_of(body: Body) -> EvaluateReport {
         match body {
-            Body::Evaluate(report) => report,
+            Body::Evaluate(report) => *report,
             other => panic!("{other:?}"),
         }
     }
@@ -203,29 +278,152 @@ mod tests {
         let (candidate, _) = arm("a", 60).await;
         let (baseline, _) = arm("b", 0).await;
         let task = task(mount.path(), candidate, Some(baseline));
-        let report = report_of(evaluate(&task, mount.path()).await.unwrap());
+        let report = report_of(evaluate(&task, "r1", on(mount.path())).await.unwrap());
         assert_eq!(report.inputs, job::run_inputs(&task));
-        assert_eq!(report.n, [Some(150), Some(150), Some(150), Some(0), Some(0)]);
-        let row = report.metrics[0];
-        assert_eq!((row.n, row.c, row.b, row.nz, row.min), (150, 0.6, Some(1.0), Some(60), Some(-1.0)));
+        assert_eq!(report.n, [Some(150), Some(150), Some(150), Some(0), Some(0), None]);
+        let row = report.evidence(true, Vec::new()).rows[0];
+        assert_eq!((row.n, row.candidate, row.baseline), (150, 0.6, Some(1.0)));
+        assert_eq!((row.difference, row.nonzero, row.min), (Some(-0.4), Some(60), Some(-1.0)));
         // What the operator does with it, after the receipt's way.
-        let receipt = Receipt { v: 1, run: "r1".to_owned(), body: Body::Evaluate(report) };
+        let receipt = Receipt { v: 1, run: "r1".to_owned(), body: Body::Evaluate(Box::new(report)) };
         let line = receipt.to_line().unwrap();
         assert_eq!(Receipt::parse(&line, "r2"), Err(Refused::Foreign { found: "r1".into(), expected: "r2".into() }));
         let report = report_of(Receipt::parse(&line, "r1").unwrap().body);
-        let (rules, judging) = (job::rules(&task.metrics).unwrap(), job::judging(&task.statistics).unwrap());
-        let judged = judge(&report.coverage(true), &rules, &report.rows(), &judging);
+        let judging = job::Judging::of(&task.metrics, &task.statistics, None, None).unwrap();
+        let judged = judge(&judging.criteria(), &report.evidence(true, Vec::new()));
         assert_eq!(judged.gate.reason, Reason::RegressionProven);
         assert!(judged.gate.sentence.contains("success@1 changed by -0.4000"), "{}", judged.gate.sentence);
+    }
+
+    /// The command line and the operator, each in its own way, over the same two arms.
+    #[tokio::test]
+    async fn a_gate_file_gives_the_operators_verdict() {
+        use crate::controller::release::plan::verdict::judged;
+        let mount = mounted();
+        let (baseline, _) = arm("b", 0).await;
+        // Nothing lost, a little, as much as is allowed, far too much; with and without what else a gate may say.
+        for lost in [0, 1, 6, 8, 60] {
+            let (candidate, _) = arm("a", lost).await;
+            for (metric, statistics) in [
+                ("{name: success@1, margin: 0.05}", "{}"),
+                ("{name: success@1, margin: 0.02, floor: 0.99}", "{method: PairedT}"),
+                ("{name: ndcg@10, margin: 0.1}, {name: mrr, floor: 0.97, required: false}", "{alpha: 0.2, seed: 3}"),
+            ] {
+                for compared in [true, false] {
+                    let file = mount.path().join("gate.yaml");
+                    let text = format!(
+                        "apiVersion: ragops.dev/v1alpha1\nkind: EvalGate\nmetadata: {{name: g}}\nspec:\n  retrieval:\n    \
+                         dataset: {{from: {{configMap: {{name: d}}}}}}\n    metrics: [{metric}]\n    statistics: \
+                         {statistics}\n"
+                    );
+                    std::fs::write(&file, &text).unwrap();
+                    let gate: crate::api::EvalGate = crate::yaml::read(&text).unwrap();
+                    let retrieval = gate.spec.retrieval.unwrap();
+                    // In the cluster: a Job, its receipt, the operator.
+                    let mut task = task(mount.path(), candidate.clone(), compared.then(|| baseline.clone()));
+                    (task.metrics, task.statistics) = (retrieval.metrics.clone(), retrieval.statistics.clone());
+                    let gate = Gate::read(&file).unwrap();
+                    task.spec_digest = gate.spec_digest.clone();
+                    let body = evaluate(&task, "r1", on(mount.path())).await.unwrap();
+                    let line = Receipt { v: 1, run: "r1".to_owned(), body }.to_line().unwrap();
+                    let report = report_of(Receipt::parse(&line, "r1").unwrap().body);
+                    let there = judged(&retrieval, &report, &job::run_inputs(&task), compared, Vec::new()).judged;
+                    // On the command line: a file, two URLs.
+                    let arm = |plan: &job::Arm| Arm::parse(&plan.url, None, &[]).unwrap();
+                    let order = super::super::MeasureOrder {
+                        files: Files::config_map(mount.path()),
+                        gate,
+                        candidate: arm(&candidate),
+                        baseline: compared.then(|| arm(&baseline)),
+                    };
+                    let outcome = super::super::measure(&order).await;
+                    let here = super::super::judgement(&order, &outcome);
+                    assert_eq!(here, there, "{lost} {metric} {compared}");
+                }
+            }
+        }
+    }
+
+    fn reported(mut task: EvaluateTask) -> EvaluateTask {
+        task.report = Some(job::ReportTask {
+            claim_name: "reports".to_owned(),
+            path: "rag".to_owned(),
+            release: "handbook".to_owned(),
+            gate: "quality".to_owned(),
+            expose_text: false,
+        });
+        task.candidate.revision = "a".to_owned();
+        task
+    }
+
+    #[tokio::test]
+    async fn a_report_is_kept_beside_what_repeats_it() {
+        let (mount, claim) = (mounted(), tempfile::tempdir().unwrap());
+        let (candidate, _) = arm("a", 60).await;
+        let (baseline, _) = arm("b", 0).await;
+        let task = reported(task(mount.path(), candidate, Some(baseline)));
+        let mounts = Mounts { dataset: mount.path(), report: claim.path() };
+        let report = report_of(evaluate(&task, "r1", mounts).await.unwrap());
+        let Some(Kept::Written { uri, sha256 }) = &report.report else { panic!("{:?}", report.report) };
+        assert!(uri.starts_with("pvc://reports/rag/handbook/a-quality-") && uri.ends_with(".html"), "{uri}");
+        let page = claim.path().join(uri.strip_prefix("pvc://reports/").unwrap());
+        let html = std::fs::read(&page).unwrap();
+        assert_eq!(*sha256, job::hex(&<sha2::Sha256 as sha2::Digest>::digest(&html)));
+        let html = String::from_utf8(html).unwrap();
+        assert!(html.contains("RegressionProven") && html.contains("gate quality, release handbook"));
+        // The runs beside it give the same numbers again, on a laptop.
+        let beside = |suffix: &str| page.with_extension("").display().to_string() + suffix;
+        let arm = |suffix: &str| Arm::parse(&beside(suffix), None, &[]).unwrap();
+        let order = super::super::MeasureOrder {
+            files: Files::config_map(mount.path()),
+            gate: Gate::new(task.metrics.clone(), task.statistics.clone(), None, None, Baseline::Stable).unwrap(),
+            candidate: arm(".candidate.run"),
+            baseline: Some(arm(".baseline.run")),
+        };
+        let again = super::super::measure(&order).await.unwrap_or_else(|e| panic!("{e}")).measured;
+        let first = report.evidence(true, Vec::new()).rows[0];
+        let row = again.comparison.rows[0];
+        assert_eq!(
+            (row.candidate, row.baseline, row.lower, row.upper),
+            (first.candidate, first.baseline, first.lower, first.upper)
+        );
+        let rows = std::fs::read_to_string(beside(".jsonl")).unwrap();
+        assert_eq!(rows.lines().count(), 300);
+        // The same run again writes the same bytes.
+        let second = report_of(evaluate(&task, "r1", mounts).await.unwrap());
+        assert_eq!(second, report);
+    }
+
+    #[tokio::test]
+    async fn a_report_that_cannot_be_kept_changes_no_number() {
+        let mount = mounted();
+        let (candidate, _) = arm("a", 60).await;
+        let without = task(mount.path(), candidate, None);
+        let with = reported(without.clone());
+        let plain = report_of(evaluate(&without, "r1", on(mount.path())).await.unwrap());
+        // Its place is a file, as a claim that is full or read-only is no place either.
+        let blocked = mount.path().join("queries.jsonl");
+        let mounts = Mounts { dataset: mount.path(), report: &blocked };
+        let report = report_of(evaluate(&with, "r1", mounts).await.unwrap());
+        let Some(Kept::Lost { problem }) = &report.report else { panic!("{:?}", report.report) };
+        assert!(problem.contains("claim reports"), "{problem}");
+        assert_eq!(EvaluateReport { report: None, ..report }, plain);
+        let odd = EvaluateTask {
+            report: with.report.map(|report| job::ReportTask { gate: "../x".to_owned(), ..report }),
+            ..without
+        };
+        let report = report_of(evaluate(&odd, "r1", on(mount.path())).await.unwrap());
+        assert!(matches!(report.report, Some(Kept::Lost { .. })));
     }
 
     #[tokio::test]
     async fn a_first_release_has_no_baseline() {
         let mount = mounted();
         let (candidate, _) = arm("a", 0).await;
-        let report = report_of(evaluate(&task(mount.path(), candidate, None), mount.path()).await.unwrap());
-        assert_eq!(report.n, [Some(150), Some(150), None, Some(0), Some(0)]);
-        assert_eq!((report.metrics[0].c, report.metrics[0].b, report.metrics[0].l), (1.0, None, None));
+        let report = report_of(evaluate(&task(mount.path(), candidate, None), "r1", on(mount.path())).await.unwrap());
+        assert_eq!(report.n, [Some(150), Some(150), None, Some(0), Some(0), None]);
+        let row = report.evidence(false, Vec::new()).rows[0];
+        assert_eq!((row.candidate, row.baseline, row.lower), (1.0, None, None));
     }
 
     #[tokio::test]
@@ -240,7 +438,7 @@ mod tests {
                 "fingerprint" => task.candidate.fingerprint = "z".to_owned(),
                 _ => task.dataset_digest = "z".to_owned(),
             }
-            match evaluate(&task, mount.path()).await.unwrap_err() {
+            match evaluate(&task, "r1", on(mount.path())).await.unwrap_err() {
                 Failure::Invalid { reason, text } => {
                     assert_eq!(reason, "InputsChanged");
                     assert!(text.contains("z was planned"), "{text}");
@@ -254,10 +452,11 @@ mod tests {
     #[test]
     fn a_check_reports_digest_and_counts_and_refuses_with_file_and_line() {
         let mount = mounted();
-        let Ok(Body::Check(found)) = check(&CheckTask { dataset: spec() }, mount.path()) else { panic!("no check") };
+        let task = CheckTask { dataset: spec(), slices: Vec::new(), cluster_by: None };
+        let Ok(Body::Check(found)) = check(&task, mount.path()) else { panic!("no check") };
         assert_eq!((found.queries, found.judgments, found.digest.len()), (150, 150, 64));
         std::fs::write(mount.path().join("qrels.tsv"), "q1\td\t1\n").unwrap();
-        let failure = check(&CheckTask { dataset: spec() }, mount.path()).unwrap_err();
+        let failure = check(&task, mount.path()).unwrap_err();
         assert_eq!(failure.code(), 42);
         assert!(failure.to_string().contains("qrels.tsv:1: found a judgment"), "{failure}");
     }
@@ -269,9 +468,9 @@ mod tests {
             files(&DatasetSpec { from: DataFrom { config_map: None, volume }, ..spec() }, Path::new("/dataset"))
         };
         let found = volume("handbook").unwrap();
-        assert_eq!(found.queries, Path::new("/dataset/handbook/queries.jsonl"));
+        assert_eq!(found.queries.unwrap(), Path::new("/dataset/handbook/queries.jsonl"));
         assert_eq!(found.qrels, Path::new("/dataset/handbook/qrels/test.tsv"));
-        assert_eq!(volume("").unwrap().queries, Path::new("/dataset/queries.jsonl"));
+        assert_eq!(volume("").unwrap().queries.unwrap(), Path::new("/dataset/queries.jsonl"));
         for path in ["../x", "/etc", "a/../../b"] {
             assert_eq!(volume(path).unwrap_err().code(), 42, "{path}");
         }
@@ -289,48 +488,33 @@ mod tests {
         assert_eq!(carry_out(&input).unwrap_err().code(), 42);
     }
 
-    /// Every field of a retrieval run at its longest: 8 metrics, counts of 7 digits, 6 decimals.
+    /// Claim and path at their longest, names of 40 characters: what the largest receipt keeps room for.
     #[test]
-    fn the_largest_receipt_of_a_retrieval_run_fits() {
-        let row = MetricRow {
-            n: 9_999_999,
-            c: 0.123_456,
-            b: Some(0.123_456),
-            s: Some(1.123_456),
-            l: Some(-1.123_456),
-            u: Some(-1.123_456),
-            p: Some(0.123_456),
-            nz: Some(9_999_999),
-            min: Some(-0.123_456),
+    fn the_report_takes_no_more_of_a_receipt_than_is_kept_for_it() {
+        let task = job::ReportTask {
+            claim_name: "c".repeat(63),
+            path: "p".repeat(63),
+            release: "r".repeat(40),
+            gate: "g".repeat(40),
+            expose_text: true,
         };
-        let report = EvaluateReport { inputs: "f".repeat(64), n: [Some(9_999_999); 5], metrics: vec![row; 8] };
-        let receipt = Receipt { v: 1, run: "r".repeat(72), body: Body::Evaluate(report) };
-        let line = receipt.to_line().unwrap();
-        assert!(line.len() <= MAX_BYTES, "{}", line.len());
-        assert_eq!(Receipt::parse(&line, &receipt.run).unwrap(), receipt);
-    }
-
-    #[test]
-    fn a_row_survives_the_receipt() {
-        let row = Row {
-            n: 225,
-            candidate: 0.5,
-            baseline: Some(0.25),
-            sd: None,
-            lower: Some(-0.01),
-            upper: Some(0.02),
-            p: None,
-            nonzero: Some(3),
-            min: Some(-0.5),
+        let place = Place::of(&task, &"a".repeat(10), &"r".repeat(72)).unwrap();
+        let kept = Kept::Written { uri: place.uri(), sha256: "f".repeat(64) };
+        let Kept::Written { uri, .. } = &kept else { panic!("written") };
+        assert!(uri.len() <= 255, "{}", uri.len());
+        let line = |kept: &Kept| {
+            let body = Body::Error(crate::worker::receipt::ErrorReport {
+                reason: String::new(),
+                error: serde_json::to_string(kept).unwrap(),
+            });
+            Receipt { v: 1, run: String::new(), body }.to_line().unwrap()
         };
-        assert_eq!(Row::from(&MetricRow::from(&row)), row);
-    }
-
-    #[test]
-    fn a_missing_count_is_no_answer() {
-        let report =
-            EvaluateReport { inputs: String::new(), n: [Some(10), Some(10), None, None, None], metrics: vec![] };
-        assert_eq!(report.coverage(true), Coverage { queries: 10, candidate: 10, baseline: Some(0) });
-        assert_eq!(report.coverage(false).baseline, None);
+        let empty = line(&Kept::lost("")).len();
+        let bytes = |kept: &Kept| serde_json::to_string(kept).unwrap().len() + "\"report\":,".len();
+        assert!(bytes(&kept) <= 351, "{}", bytes(&kept));
+        for c in ['a', '"', 'é', '🌍'] {
+            let lost = Kept::lost(&c.to_string().repeat(999));
+            assert!(line(&lost).len() - empty <= 700, "{c}");
+        }
     }
 }

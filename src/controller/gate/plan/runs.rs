@@ -19,8 +19,11 @@ pub fn collect(gate: &EvalGate, releases: &[RagRelease]) -> Vec<GateRun> {
     let name = gate.name_any();
     let listed = gate.status.iter().flat_map(|status| &status.last_runs).cloned();
     let found = releases.iter().flat_map(|release| {
-        let runs = release.status.iter().flat_map(|status| &status.gates);
-        runs.filter(|run| run.name == name).filter_map(|run| finished(&release.name_any(), run))
+        let of = release.name_any();
+        let runs = release.status.iter().flat_map(|status| &status.gates).map(|run| (run, false));
+        let scheduled = release.status.iter().flat_map(|status| &status.scheduled).map(|s| (&s.run, true));
+        let named = runs.chain(scheduled).filter(|(run, _)| run.name == name);
+        named.filter_map(move |(run, scheduled)| finished(&of, run, scheduled)).collect::<Vec<_>>()
     });
     let by_job: BTreeMap<String, GateRun> = listed.chain(found).map(|run| (run.job.clone(), run)).collect();
     let mut runs: Vec<GateRun> = by_job.into_values().collect();
@@ -32,17 +35,20 @@ pub fn collect(gate: &EvalGate, releases: &[RagRelease]) -> Vec<GateRun> {
     runs
 }
 
-fn finished(release: &str, run: &GateProgress) -> Option<GateRun> {
+fn finished(release: &str, run: &GateProgress, scheduled: bool) -> Option<GateRun> {
     Some(GateRun {
         release: release.to_owned(),
         revision: run.revision.clone(),
         baseline: run.baseline.clone(),
+        scheduled,
         verdict: run.verdict?,
         reason: run.reason.clone().unwrap_or_default(),
         message: cut(run.message.as_deref().unwrap_or_default()),
         n: run.n.unwrap_or(0),
         metrics: run.metrics.clone(),
         required_queries: run.required_queries,
+        worst_slice: run.worst_slice.clone(),
+        report: run.report.clone(),
         job: run.job.clone()?,
         finished_at: run.finished_at.clone()?,
     })

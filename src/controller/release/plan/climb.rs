@@ -91,6 +91,9 @@ impl Draft<'_> {
         if let Err(state) = self.encoder_matches(&candidate.revision) {
             return state;
         }
+        if let Some(state) = self.barred_by_stable().filter(|_| self.commands.promote.is_none()) {
+            return state;
+        }
         let first = match self.use_promote() {
             Some(Promote::All) => self.last_step(),
             Some(Promote::NextStep) | None => 1,
@@ -217,6 +220,9 @@ impl Draft<'_> {
         if self.commands.promote.is_some() {
             return Ok(());
         }
+        if let Some(state) = self.barred_by_stable() {
+            return Err(state);
+        }
         let held = self.since(candidate.step_started_at.as_deref());
         let wanted = self.frozen_step(candidate).map_or(Duration::ZERO, |s| duration_of(&s.hold));
         if held < wanted {
@@ -238,6 +244,7 @@ impl Draft<'_> {
     /// The candidate becomes stable, stable becomes previous.
     fn promote(&mut self, candidate: &CandidateStatus) {
         let now = self.now_text();
+        let evidence = self.evidence(&candidate.revision);
         let window = duration_of(&self.release.spec.rollback.window);
         let until = self.now().checked_add(jiff::SignedDuration::try_from(window).unwrap_or_default());
         let status = &mut self.plan.status;
@@ -246,6 +253,7 @@ impl Draft<'_> {
             revision: stable.revision,
             version: stable.version,
             image: stable.image,
+            evidence: stable.evidence,
             retained_until: until.map(time_text).unwrap_or_else(|_| now.clone()),
         });
         status.stable = Some(RevisionStatus {
@@ -254,6 +262,7 @@ impl Draft<'_> {
             weight: 100,
             image: candidate.image.clone(),
             since: now.clone(),
+            evidence,
         });
         status.candidate = None;
         let entry = HistoryEntry {

@@ -55,7 +55,9 @@ pub fn parse(value: &str) -> Value<'_> {
 impl Draft<'_> {
     /// Reads the commands that were not handled yet.
     pub(super) fn commands(&mut self) {
-        for annotation in [names::COMMAND_ABORT, names::COMMAND_PROMOTE, names::COMMAND_RETRY] {
+        for annotation in
+            [names::COMMAND_ABORT, names::COMMAND_PROMOTE, names::COMMAND_RETRY, names::COMMAND_RESET_ANCHOR]
+        {
             let Some(value) = self.release.annotations().get(annotation) else { continue };
             let value: String = value.chars().take(VALUE).collect();
             let command = annotation.strip_prefix("ragops.dev/").unwrap_or(annotation);
@@ -82,6 +84,12 @@ impl Draft<'_> {
                 return Obeyed::Ignored(format!("revision {revision} is not among the failed ones"));
             }
             return Obeyed::Done(format!("revision {revision} may start again"));
+        }
+        if annotation == names::COMMAND_RESET_ANCHOR {
+            return match self.reset_anchor() {
+                true => Obeyed::Done("maxCumulativeDrop counts from here".to_owned()),
+                false => Obeyed::Ignored("no gate has measured what serves, so nothing is summed".to_owned()),
+            };
         }
         let candidate = match self.plan.status.candidate.clone() {
             None => return Obeyed::Ignored("no candidate is on its way".to_owned()),

@@ -194,6 +194,7 @@ impl Draft<'_> {
             version: previous.version,
             weight: 100,
             image: previous.image,
+            evidence: previous.evidence,
             since: now.clone(),
         });
         status.previous = None;

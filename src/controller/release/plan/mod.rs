@@ -8,15 +8,17 @@ mod children;
 mod climb;
 mod command;
 mod down;
+mod evidence;
 mod gates;
 mod machine;
 pub mod online;
 mod restore;
 mod sample;
+mod scheduled;
 mod seen;
 mod start;
 mod target;
-mod verdict;
+pub mod verdict;
 pub mod watch;
 mod words;
 
@@ -47,6 +49,8 @@ const NO_API: Duration = Duration::from_secs(300);
 const FOREIGN: Duration = Duration::from_secs(60);
 /// A gateway that does not answer delays a deletion by this much at most.
 const DELETION: Duration = Duration::from_secs(30);
+/// What could not be read is read again after this time: the change that it hides tells nobody a second time.
+const OUT_OF_VIEW: Duration = Duration::from_secs(5);
 /// A settled release is planned again after this time, should an event have been lost.
 const SETTLED: Duration = Duration::from_secs(600);
 
@@ -81,9 +85,15 @@ pub fn plan(release: &RagRelease, seen: &Observed) -> Plan<RagReleaseStatus> {
     draft.unresolved = target == target::Target::Unknown;
     let state = draft.step(&target, &spec);
     draft.settle_promote(&state);
+    if spec.is_ok() {
+        draft.scheduled();
+    }
     draft.route();
     draft.children(&target, spec.is_ok());
     draft.sample();
+    if draft.world().is_none() {
+        draft.plan.look_again(OUT_OF_VIEW);
+    }
     draft.conclude(state);
     draft.plan
 }

@@ -30,6 +30,7 @@ impl Draft<'_> {
             weight: 100,
             image: snapshot.image,
             since: now,
+            evidence: Vec::new(),
         });
         let text = format!(
             "The status was empty: revision {revision} is stable again, as HTTPRoute {} says. What was failed, handled \

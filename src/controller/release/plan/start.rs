@@ -2,8 +2,8 @@
 //!
 //! Invariant: a gate that is missing or of the wrong kind keeps a candidate from starting.
 
-use super::{Draft, MOVING, Validated};
-use crate::api::release::{CandidateStatus, FrozenGate, FrozenPlan, GateProgress, Stage, When};
+use super::{Draft, MOVING, Validated, gates};
+use crate::api::release::{CandidateStatus, FrozenGate, FrozenPlan, Stage, When};
 use crate::api::{EvalGateSpec, Reason};
 use crate::controller::condition::State;
 use crate::controller::read::Referred;
@@ -11,37 +11,22 @@ use crate::controller::release::revision::Snapshot;
 
 impl Draft<'_> {
     pub(super) fn start(&mut self, snapshot: &Snapshot, spec: &Validated) -> State {
-        let gates = match self.freeze_gates() {
-            Ok(gates) => gates,
+        let frozen = match self.freeze_gates() {
+            Ok(frozen) => frozen,
             Err(state) => return state,
         };
         let now = self.now_text();
         let baseline = self.plan.status.stable.as_ref().map(|s| s.revision.clone());
-        let progress = |g: &FrozenGate| GateProgress {
-            name: g.name.clone(),
-            revision: snapshot.revision.clone(),
-            baseline: baseline.clone(),
-            attempt: 0,
-            evidence: None,
-            verdict: None,
-            accepted: false,
-            reason: None,
-            message: None,
-            n: None,
-            metrics: Vec::new(),
-            required_queries: None,
-            job: None,
-            finished_at: None,
-        };
+        let progress = |g: &FrozenGate| gates::asked(&g.name, &snapshot.revision, baseline.clone());
         let status = &mut self.plan.status;
-        status.gates = gates.iter().filter(|g| g.when == When::BeforeTraffic).map(progress).collect();
+        status.gates = frozen.iter().filter(|g| g.when == When::BeforeTraffic).map(progress).collect();
         status.online = Vec::new();
         status.plan = Some(FrozenPlan {
             revision: snapshot.revision.clone(),
             baseline,
             frozen_at: now.clone(),
             steps: spec.steps.clone(),
-            gates,
+            gates: frozen,
             min_requests: spec.min_requests,
             on_inconclusive: spec.on_inconclusive,
             progress_deadline: self.release.spec.rollout.progress_deadline.clone(),
@@ -100,7 +85,7 @@ impl Draft<'_> {
             frozen.push(FrozenGate {
                 name: name.clone(),
                 when: gate.when,
-                spec_digest: crate::controller::gate::spec_digest(&found.spec),
+                spec_digest: crate::worker::job::spec_digest(&found.spec),
                 dataset_digest: None,
                 spec: EvalGateSpec::clone(&found.spec),
             });

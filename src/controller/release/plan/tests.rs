@@ -8,6 +8,7 @@ mod life;
 mod nature;
 mod route;
 mod safety;
+mod scheduled;
 mod sim;
 mod steps;
 mod target;

@@ -193,7 +193,14 @@ impl Draft<'_> {
             Some(previous) => format!(" {} is kept ready for a way back.", previous.revision),
             None => String::new(),
         };
-        State::ready(Reason::Promoted, format!("Revision {} ({}) serves 100 %.{back}", stable.revision, stable.version))
+        let warning = match self.stable_failed() {
+            Some((gate, told)) => format!(
+                " The scheduled run of gate {gate} failed: {told} Nothing is rolled back for it; candidates wait."
+            ),
+            None => String::new(),
+        };
+        let text = format!("Revision {} ({}) serves 100 %.{warning}{back}", stable.revision, stable.version);
+        State::ready(Reason::Promoted, text)
     }
 
     /// The world is not in view: a release that was ready is so while its route stands.

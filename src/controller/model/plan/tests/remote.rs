@@ -92,7 +92,7 @@ fn a_job_without_a_receipt_is_told_and_tried_again() {
     let mut w = world(remote("a"));
     w.settle().end("Complete", 0, &Value::Null).settle().waits(Reason::JobFailed, "left no receipt");
     let mut w = world(remote("a"));
-    let foreign = json!({"kind": "check", "digest": "d", "queries": 1, "judgments": 1});
+    let foreign = json!({"kind": "check", "digest": "d", "queries": 1, "judgments": 1, "clusters": null, "slices": []});
     w.settle().end("Complete", 0, &foreign).settle().waits(Reason::JobFailed, "another kind");
 }
 

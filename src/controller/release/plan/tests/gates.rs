@@ -175,3 +175,78 @@ fn all_gates_must_pass() {
         assert_eq!(sim.reason(), reason, "{}", sim.message());
     }
 }
+
+/// A gate that keeps reports, and a candidate whose run goes on.
+fn reporting() -> (Sim, String) {
+    let report = serde_json::json!({"claimName": "reports", "path": "rag"});
+    let sim = after(Run::Never, |sim| {
+        let Some(Referred::Here(gate)) = sim.gates.get_mut("quality") else { panic!("a gate") };
+        gate.spec.report = serde_json::from_value(report.clone()).unwrap();
+    });
+    let job = sim.status().gates[0].job.clone().unwrap();
+    (sim, job)
+}
+
+/// Claims that the pod of a Job mounts, and whether it may write.
+fn claims(sim: &Sim, job: &str) -> Vec<(String, bool)> {
+    let spec = sim.jobs[job].job.as_ref().unwrap().spec.as_ref().unwrap().template.spec.clone().unwrap();
+    let volumes = spec.volumes.unwrap();
+    let mounts = spec.containers[0].volume_mounts.clone().unwrap();
+    let claim = |name: &str| volumes.iter().find(|v| v.name == name).and_then(|v| v.persistent_volume_claim.clone());
+    mounts.iter().filter_map(|m| Some((claim(&m.name)?.claim_name, m.read_only != Some(true)))).collect()
+}
+
+#[test]
+fn a_report_mounts_its_claim_beside_the_dataset_and_its_place_reaches_the_status() {
+    let (mut sim, job) = reporting();
+    assert_eq!(claims(&sim, &job), [("data".to_owned(), false), ("reports".to_owned(), true)]);
+    sim.runs.clear();
+    sim.settle();
+    let gate = &sim.status().gates[0];
+    assert_eq!(gate.verdict, Some(VerdictWord::Pass));
+    let report = gate.report.clone().unwrap();
+    assert_eq!((report.uri.as_deref(), report.problem), (Some("pvc://reports/x.html"), None));
+    // Without the field nothing but the dataset.
+    let sim = after(Run::Never, |_| {});
+    let job = sim.status().gates[0].job.clone().unwrap();
+    assert_eq!(claims(&sim, &job), [("data".to_owned(), false)]);
+}
+
+#[test]
+fn a_claim_that_cannot_be_mounted_costs_the_report_and_not_the_verdict() {
+    let unscheduled = serde_json::json!({"metadata": {"name": "p"}, "status": {"conditions": [
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "claim reports not found"}]}});
+    let waiting = serde_json::json!({"metadata": {"name": "p"}, "status": {"startTime": world::START, "containerStatuses": [
+        {"name": "rag", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+         "state": {"waiting": {"reason": "ContainerCreating"}}}]}});
+    for pod in [unscheduled, waiting] {
+        let (mut sim, job) = reporting();
+        let now = sim.now;
+        let attempt = sim.jobs.get_mut(&job).unwrap();
+        attempt.job.as_mut().unwrap().metadata.creation_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now));
+        attempt.pods = vec![serde_json::from_value(pod).unwrap()];
+        sim.settle();
+        assert_eq!(sim.status().gates[0].job.as_ref(), Some(&job), "a pod has some time to start");
+        sim.advance(40);
+        sim.settle();
+        let gate = &sim.status().gates[0];
+        let again = gate.job.clone().unwrap();
+        assert!(again != job && !sim.jobs.contains_key(&job), "another Job in its place");
+        assert_eq!((gate.attempt, claims(&sim, &again)), (1, vec![("data".to_owned(), false)]));
+        assert!(gate.report.as_ref().unwrap().problem.as_ref().unwrap().contains("claim reports"));
+        sim.runs.clear();
+        sim.settle();
+        let gate = &sim.status().gates[0];
+        assert_eq!((gate.verdict, gate.attempt), (Some(VerdictWord::Pass), 1));
+        assert!(gate.report.as_ref().unwrap().problem.is_some(), "the status says why there is none");
+    }
+}
+
+#[test]
+fn a_pod_that_waits_for_something_else_keeps_waiting() {
+    let (mut sim, job) = reporting();
+    sim.advance(40);
+    sim.settle();
+    assert_eq!(sim.status().gates[0].job.as_ref(), Some(&job), "no pod says that it cannot start");
+}

@@ -14,8 +14,9 @@ use crate::controller::attempt::Attempt;
 use crate::controller::plan::{Action, ChildKind, Plan};
 use crate::controller::release::traffic;
 use crate::controller::route::HTTPRoute;
+use crate::evaluation::verdict::{Coverage, Evidence, Row};
 use crate::worker::job::{EvaluateTask, JobInput, Task, run_inputs};
-use crate::worker::receipt::{Body, ErrorReport, EvaluateReport, MetricRow, Receipt};
+use crate::worker::receipt::{Body, Counts, ErrorReport, EvaluateReport, Kept, Receipt};
 
 impl Sim {
     /// What the API server does with one write.
@@ -165,9 +166,9 @@ impl Sim {
     }
 
     fn jobs_end(&mut self) -> bool {
-        let gates = self.status().gates;
+        let status = self.status();
         let mut ended = false;
-        for gate in gates {
+        for gate in status.gates.into_iter().chain(status.scheduled.into_iter().map(|scheduled| scheduled.run)) {
             let Some(name) = gate.job.filter(|_| gate.verdict.is_none()) else { continue };
             let run = self.runs.get(&gate.name).copied().unwrap_or(Run::Pass);
             let Some(attempt) = self.jobs.get_mut(&name).filter(|a| a.pods.is_empty()) else { continue };
@@ -264,9 +265,13 @@ fn finish(attempt: &mut Attempt, run: Run) {
         Run::Never => return,
         Run::Pass => numbers(task, 200, 0.0, 0.8),
         Run::Fail => numbers(task, 200, -0.5, 0.3),
+        Run::Worse => numbers(task, 200, 0.0, 0.7),
+        Run::Loses => numbers(task, 200, -0.015, 0.8),
         Run::Inconclusive => numbers(task, 6, 0.0, 0.8),
         Run::OtherInputs => match numbers(task, 200, 0.0, 0.8) {
-            Body::Evaluate(report) => Body::Evaluate(EvaluateReport { inputs: "other".to_owned(), ..report }),
+            Body::Evaluate(report) => {
+                Body::Evaluate(Box::new(EvaluateReport { inputs: "other".to_owned(), ..*report }))
+            }
             other => other,
         },
         Run::Error | Run::Dies => Body::Error(ErrorReport {
@@ -278,7 +283,9 @@ fn finish(attempt: &mut Attempt, run: Run) {
     let (ended, exit, message) = match run {
         Run::Error => ("Failed", 43, receipt),
         Run::Dies => ("Failed", 137, String::new()),
-        Run::Pass | Run::Fail | Run::Inconclusive | Run::OtherInputs | Run::Never => ("Complete", 0, receipt),
+        Run::Pass | Run::Fail | Run::Worse | Run::Loses | Run::Inconclusive | Run::OtherInputs | Run::Never => {
+            ("Complete", 0, receipt)
+        }
     };
     job.status = serde_json::from_value(json!({"conditions": [{"type": ended, "status": "True"}]})).unwrap();
     let pod = json!({
@@ -292,20 +299,36 @@ fn finish(attempt: &mut Attempt, run: Run) {
 /// What a run of `n` queries reports whose candidate has this mean and this difference to the baseline.
 fn numbers(task: &EvaluateTask, n: i64, difference: f64, candidate: f64) -> Body {
     let compared = task.baseline.is_some();
-    let row = MetricRow {
-        n,
-        c: candidate,
-        b: compared.then_some(candidate - difference),
-        s: compared.then_some(0.05),
-        l: compared.then_some(difference - 0.005),
-        u: compared.then_some(difference + 0.005),
-        p: compared.then_some(if difference < 0.0 { 1.0 } else { 0.001 }),
-        nz: compared.then_some(n / 2),
-        min: compared.then_some(-0.1),
+    let queries = u64::try_from(n).unwrap();
+    let row = Row {
+        n: queries,
+        clusters: None,
+        candidate,
+        baseline: compared.then_some(candidate - difference),
+        candidate_lower: None,
+        sd: compared.then_some(0.05),
+        difference: compared.then_some(difference),
+        lower: compared.then_some(difference - 0.005),
+        upper: compared.then_some(difference + 0.005),
+        p: compared.then_some(if difference < -0.05 { 1.0 } else { 0.001 }),
+        nonzero: compared.then_some(queries / 2),
+        min: compared.then_some(difference.min(-0.1)),
     };
-    Body::Evaluate(EvaluateReport {
-        inputs: run_inputs(task),
-        n: [Some(n), Some(n), compared.then_some(n), Some(0), Some(0)],
-        metrics: vec![row],
-    })
+    let coverage = Coverage { queries, candidate: queries, baseline: compared.then_some(queries) };
+    let evidence = Evidence {
+        coverage,
+        rows: vec![row],
+        unjudged: None,
+        guardrails: None,
+        slices: Vec::new(),
+        worst: None,
+        promoted: Vec::new(),
+    };
+    let counts = Counts { unjudged: 0, without_relevant: 0 };
+    let mut report = EvaluateReport::new(run_inputs(task), counts, &evidence);
+    report.report = task
+        .report
+        .as_ref()
+        .map(|report| Kept::Written { uri: format!("pvc://{}/x.html", report.claim_name), sha256: "f".repeat(64) });
+    Body::Evaluate(Box::new(report))
 }

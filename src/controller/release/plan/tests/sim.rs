@@ -46,6 +46,10 @@ pub enum Run {
     Dies,
     /// It saw other inputs than were planned.
     OtherInputs,
+    /// Floors hold, but the mean is lower than it was.
+    Worse,
+    /// A loss within the margin.
+    Loses,
     Never,
 }
 
@@ -279,7 +283,9 @@ impl Sim {
     }
 
     fn view(&self) -> World {
-        let running = self.status().gates.into_iter().filter(|g| g.verdict.is_none()).filter_map(|g| g.job);
+        let status = self.status();
+        let runs = status.gates.into_iter().chain(status.scheduled.into_iter().map(|scheduled| scheduled.run));
+        let running = runs.filter(|run| run.verdict.is_none()).filter_map(|run| run.job);
         World {
             index: self.index.clone(),
             models: self.models.clone(),

@@ -113,6 +113,8 @@ fn a_new_generation_is_not_called_ready_before_it_could_be_looked_up() {
     sim.settle();
     assert_eq!(sim.condition(ConditionType::Ready), "True");
     assert_eq!(sim.status().observed_generation, 1, "GitOps tools wait for 2");
+    // Nothing else calls: the change was seen once, and what it needs could not be read at that moment.
+    assert!(sim.pass().requeue.is_some_and(|after| after.as_secs() <= 5), "{:?}", sim.pass().requeue);
     sim.in_view = true;
     sim.pass();
     assert_eq!((sim.reason().as_str(), sim.status().observed_generation), ("Preparing", 2));

@@ -78,7 +78,7 @@ pub fn quality(name: &str, checked: &str, retries: i32) -> Referred<EvalGate> {
 
 /// What the gate's controller writes after a check.
 pub fn check(gate: &mut EvalGate, at: &str) {
-    let digest = crate::controller::gate::spec_digest(&gate.spec);
+    let digest = crate::worker::job::spec_digest(&gate.spec);
     let status = json!({"dataset": {
         "digest": "dataset-1", "queries": 200, "judgments": 900, "specDigest": digest, "checkedAt": at
     }});

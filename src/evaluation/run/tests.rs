@@ -1,0 +1,106 @@
+//! Order, ties, run files and their errors.
+
+use super::*;
+
+fn hit(document: &str, score: f64) -> Hit {
+    Hit { document: document.to_owned(), score }
+}
+
+fn documents<'a>(run: &'a Run, query: &str) -> Vec<&'a str> {
+    run.list(query).unwrap().iter().map(|at| at.document).collect()
+}
+
+fn read(content: &str) -> Result<Run, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("run.txt");
+    std::fs::write(&file, content).unwrap();
+    Run::read(&file, Compat::TrecEval10).map(|(run, _)| run).map_err(|e| e.to_string())
+}
+
+#[test]
+fn a_document_scores_as_its_best_chunk() {
+    let list = collapsed(vec![hit("a", 0.1), hit("b", 0.5), hit("a", 0.9), hit("b", 0.2)], 10);
+    assert_eq!(list, [hit("a", 0.9), hit("b", 0.5)]);
+}
+
+#[test]
+fn the_served_order_decides_which_documents_stay_and_trec_evals_how_they_rank() {
+    let chunks = vec![hit("c", 0.5), hit("a", 0.5), hit("b", 0.5)];
+    let mut run = Run::default();
+    run.insert("q".to_owned(), collapsed(chunks, 2));
+    assert_eq!(documents(&run, "q"), ["b", "a"]);
+}
+
+#[test]
+fn order_comes_from_the_score_and_not_from_the_rank() {
+    let run = read("q Q0 x 1 0.1 r\nq Q0 y 2 0.2 r more words\nz 0 x 1 -3e2 r\n").unwrap();
+    assert_eq!(documents(&run, "q"), ["y", "x"]);
+    assert_eq!(run.list("z").unwrap().to_vec(), [hit("x", -300.0)]);
+    assert_eq!(run.queries().collect::<Vec<_>>(), ["q", "z"]);
+    assert_eq!(run.list("other"), None);
+}
+
+#[test]
+fn malformed_lines_are_refused_with_file_and_line() {
+    let cases = [
+        ("q Q0 d 1 0.5 r\nq Q0 e 1 0.5\n", "run.txt:2: found 5 columns, a run line has 6"),
+        ("q Q0 d 1 NaN r\n", "run.txt:1: score `NaN` is not a finite number"),
+        ("q Q0 d 1 inf r\n", "run.txt:1: score `inf` is not a finite number"),
+        ("q Q0 d 1 x r\n", "run.txt:1: score `x` is not a finite number"),
+        ("q Q0 d 1 1 r\nr Q0 d 1 1 r\nq Q0 d 2 .5 r\n", "run.txt:3: document `d` stands twice for query `q`"),
+        ("\n\n", "run.txt: the file holds no line"),
+    ];
+    for (content, expected) in cases {
+        let error = read(content).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_written_run_reads_back_as_the_same_run() {
+    let mut run = Run::default();
+    run.insert("q2".to_owned(), vec![hit("a", 1.0 / 3.0), hit("b", 1e-17)]);
+    run.insert("q1".to_owned(), vec![hit("x", -2.5)]);
+    let mut text = Vec::new();
+    run.write(&mut text).unwrap();
+    assert_eq!(read(std::str::from_utf8(&text).unwrap()).unwrap(), run);
+    run.insert("q3".to_owned(), vec![hit("two words", 1.0)]);
+    let error = run.write(&mut Vec::new()).unwrap_err().to_string();
+    assert!(error.contains("`two words` is empty or has a space"), "{error}");
+}
+
+/// Scores that differ after the seventh digit: 10.0 sees a difference, 9.0.8 does not.
+const CLOSE: &str = "q Q0 a 1 0.8000000002 r\nq Q0 b 2 0.8000000001 r\nq Q0 c 3 0.7 r\n";
+
+#[test]
+fn in_the_older_dialect_scores_are_single_precision() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("run.txt");
+    std::fs::write(&file, CLOSE).unwrap();
+    let order = |compat| {
+        let (run, _) = Run::read(&file, compat).unwrap();
+        let mut text = Vec::new();
+        run.write(&mut text).unwrap();
+        (documents(&run, "q").join(" "), String::from_utf8(text).unwrap())
+    };
+    assert_eq!(order(Compat::TrecEval10).0, "a b c");
+    let (order, written) = order(Compat::TrecEval9);
+    assert_eq!(order, "b a c");
+    assert!(written.contains("q Q0 a 2 0.8000000002 rag\n"), "the score keeps its digits: {written}");
+}
+
+#[test]
+fn lists_of_queries_may_stand_in_any_order_of_lines() {
+    let run = read("q2 Q0 x 1 1 r\nq1 Q0 y 1 1 r\nq2 Q0 z 2 2 r\nq1 Q0 x 1 3 r\n").unwrap();
+    assert_eq!((documents(&run, "q1"), documents(&run, "q2")), (vec!["x", "y"], vec!["z", "x"]));
+    assert_eq!(run, read("q1 Q0 x 1 3 r\nq1 Q0 y 1 1 r\nq2 Q0 x 1 1 r\nq2 Q0 z 2 2 r\n").unwrap());
+    assert_ne!(run, read("q1 Q0 x 1 3 r\nq1 Q0 y 1 1 r\n").unwrap());
+}
+
+#[test]
+fn a_query_does_not_find_itself_where_queries_are_documents() {
+    let mut run = read("q Q0 q 1 9 r\nq Q0 x 2 8 r\nr Q0 q 1 9 r\ns Q0 s 1 1 r\n").unwrap();
+    run.drop_identical_ids();
+    assert_eq!((documents(&run, "q"), documents(&run, "r")), (vec!["x"], vec!["q"]));
+    assert!(run.list("s").unwrap().is_empty());
+}

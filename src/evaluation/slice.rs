@@ -1,0 +1,138 @@
+//! Groups of queries by their metadata: slices that are looked at beside the whole, and clusters that fail together.
+//!
+//! Invariant: slices stand in bytewise order of key and value, and each holds its queries in the order of the data set.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest as _, Sha256};
+
+use super::dataset::{Dataset, hex};
+
+/// Longest name of a slice, in bytes of a receipt.
+const MAX_NAME_BYTES: usize = 63;
+/// Digits of its digest in a shortened name.
+const DIGITS: usize = 8;
+
+/// The queries that share a value of a metadata key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// `key=value`, shortened to what a receipt can carry.
+    pub name: String,
+    /// Indices among the judged queries.
+    pub queries: Vec<usize>,
+}
+
+/// The slices of a data set by these keys; a query without a key is in no slice of it.
+pub fn slices(dataset: &Dataset, keys: &[String]) -> Vec<Slice> {
+    let mut found: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
+    for (i, (query, _)) in dataset.judged().enumerate() {
+        let Some(metadata) = dataset.metadata(query) else { continue };
+        for key in keys {
+            if let Some(value) = metadata.get(key) {
+                found.entry((key, value)).or_default().push(i);
+            }
+        }
+    }
+    found
+        .into_iter()
+        .map(|((key, value), queries)| Slice { name: short_name(&format!("{key}={value}")), queries })
+        .collect()
+}
+
+/// For each judged query its cluster by a key; a query without the key is a cluster of its own.
+pub fn clusters(dataset: &Dataset, key: &str) -> Vec<usize> {
+    let mut known: BTreeMap<&str, usize> = BTreeMap::new();
+    let of_query = |(i, (query, _)): (usize, (&str, _))| {
+        let value = dataset.metadata(query).and_then(|metadata| metadata.get(key));
+        value.map_or(i, |value| *known.entry(value).or_insert(i))
+    };
+    dataset.judged().enumerate().map(of_query).collect()
+}
+
+/// How many different clusters a list names.
+pub fn distinct(clusters: &[usize]) -> usize {
+    clusters.iter().collect::<std::collections::BTreeSet<_>>().len()
+}
+
+/// A name that takes at most 63 bytes of a receipt, where all but plain ASCII is escaped: as it is, or where it does not
+/// fit its beginning and 8 digits of its digest, so that two names stay two.
+pub fn short_name(name: &str) -> String {
+    let whole = beginning(name, MAX_NAME_BYTES);
+    if whole == name {
+        return whole;
+    }
+    let digest: String = hex(&Sha256::digest(name.as_bytes())).chars().take(DIGITS).collect();
+    format!("{}~{digest}", beginning(name, MAX_NAME_BYTES.saturating_sub(DIGITS.saturating_add(1))))
+}
+
+fn beginning(name: &str, bytes: usize) -> String {
+    let mut left = bytes;
+    let cost = |c: char| match c {
+        '"' | '\\' => 2,
+        ' '..='~' => 1,
+        c => 6 * c.len_utf16(),
+    };
+    let fits = |c: &char| {
+        let after = left.checked_sub(cost(*c));
+        left = after.unwrap_or(0);
+        after.is_some()
+    };
+    name.chars().take_while(fits).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluation::dataset::Files;
+
+    fn dataset(metadata: &[&str]) -> Dataset {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::config_map(dir.path());
+        let line = |(i, m): (usize, &&str)| format!("{{\"_id\":\"q{i}\",\"text\":\"t\",\"metadata\":{m}}}\n");
+        std::fs::write(files.queries.as_ref().unwrap(), metadata.iter().enumerate().map(line).collect::<String>())
+            .unwrap();
+        let qrels: String = (0..metadata.len()).map(|i| format!("q{i}\td\t1\n")).collect();
+        std::fs::write(&files.qrels, format!("query-id\tcorpus-id\tscore\n{qrels}")).unwrap();
+        Dataset::read(&files).unwrap()
+    }
+
+    #[test]
+    fn slices_stand_in_order_of_key_and_value() {
+        let set = dataset(&[
+            r#"{"domain":"legal","lang":"de"}"#,
+            r#"{"domain":"a=b"}"#,
+            r#"{"lang":"de","domain":"legal"}"#,
+            "{}",
+            r#"{"lang":3}"#,
+        ]);
+        let found = slices(&set, &["lang".to_owned(), "domain".to_owned()]);
+        let shown: Vec<(&str, &[usize])> = found.iter().map(|s| (s.name.as_str(), s.queries.as_slice())).collect();
+        assert_eq!(
+            shown,
+            [("domain=a=b", &[1][..]), ("domain=legal", &[0, 2][..]), ("lang=3", &[4][..]), ("lang=de", &[0, 2][..])]
+        );
+        assert!(slices(&set, &["other".to_owned()]).is_empty());
+    }
+
+    #[test]
+    fn a_query_without_the_key_is_its_own_cluster() {
+        let set = dataset(&[r#"{"doc":"a"}"#, r#"{"doc":"b"}"#, r#"{"doc":"a"}"#, "{}", "{}"]);
+        let found = clusters(&set, "doc");
+        assert_eq!(found, [0, 1, 0, 3, 4]);
+        assert_eq!(distinct(&found), 4);
+    }
+
+    #[test]
+    fn names_fit_into_a_receipt_whatever_they_hold() {
+        assert_eq!(short_name("domain=legal"), "domain=legal");
+        let long = "x".repeat(80);
+        assert_ne!(short_name(&format!("{long}a")), short_name(&format!("{long}b")), "two names stay two");
+        assert_ne!(short_name("раздел=налоги"), short_name("раздел=налоговое право"));
+        for c in ['a', '"', '\\', '\u{1}', 'é', '語', '🌍', '\u{7f}'] {
+            let name = short_name(&std::iter::repeat_n(c, 100).collect::<String>());
+            let json = serde_json::to_string(&name).unwrap();
+            let escaped: usize = json.chars().map(|c| if c.is_ascii() { 1 } else { 6 * c.len_utf16() }).sum();
+            assert!(escaped <= MAX_NAME_BYTES + 2 && !name.is_empty(), "{c:?}: {escaped}");
+        }
+    }
+}

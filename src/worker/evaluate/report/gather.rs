@@ -1,0 +1,231 @@
+//! From a run to the plain data that is shown.
+
+use std::collections::HashMap;
+
+use super::page::{
+    AnswerList, Arm, Counts, MetricLine, Numbers, Page, Ranked, Seen, SliceLine, Spread, Worst, WorstQuery, deciding,
+};
+use crate::evaluation::dataset::Dataset;
+use crate::evaluation::metric::Judgments;
+use crate::evaluation::paired::certifiable_margin;
+use crate::evaluation::run::{Hit, Run};
+use crate::evaluation::verdict::{
+    GateJudged, Judged, Method, Row, Rule, SLICE_MARGINS, SliceJudged, SliceRow, Verdict, is_required,
+};
+use crate::worker::evaluate::measure::{Answered, Measured};
+use crate::worker::evaluate::plan::Gate;
+use crate::worker::job::EVALUATOR_VERSION;
+
+/// Queries that are shown with their answers.
+const MOST_QUERIES: usize = 10;
+/// Documents that are shown of an answer.
+const MOST_DOCUMENTS: usize = 10;
+
+/// A finished run.
+#[derive(Clone, Copy)]
+pub struct Found<'a> {
+    pub dataset: &'a Dataset,
+    pub candidate: &'a Answered,
+    pub baseline: Option<&'a Answered>,
+    pub measured: &'a Measured,
+}
+
+/// What is said of a run beside its numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    pub subject: String,
+    pub candidate: String,
+    pub baseline: String,
+    pub repeat: Vec<String>,
+    /// Whether the texts of queries may be shown.
+    pub expose_text: bool,
+}
+
+/// Everything that can be shown of a run. `found`: `None` where it could not measure.
+pub fn page(gate: &Gate, found: Option<Found<'_>>, judged: &GateJudged, told: &Told) -> Page {
+    let statistics = &gate.judging.statistics;
+    let metrics: Vec<MetricLine> = found.map(|found| metrics(gate, found.measured, judged)).unwrap_or_default();
+    let decides = deciding(&metrics, judged.gate.reason.as_str());
+    Page {
+        subject: told.subject.clone(),
+        verdict: judged.gate.verdict(),
+        reason: judged.gate.reason.as_str(),
+        sentence: judged.gate.sentence.clone(),
+        required_queries: judged.gate.required_queries,
+        confidence_percent: ((1.0 - statistics.alpha) * 1e4).round() / 1e2,
+        method: match statistics.method {
+            Method::PairedSignFlip => "paired differences, bounds of Student's t, sign-flip test",
+            Method::PairedT => "paired differences, bounds of Student's t",
+            Method::BoundedMean => "paired differences, bounds of a bounded mean (Gaffke)",
+        },
+        seen: found.map(|found| seen(&found, told)),
+        slices: found.map(|found| slices(gate, found.measured, judged)).unwrap_or_default(),
+        facts: found.map(|found| found.measured.facts.clone()),
+        spreads: found.map(|found| spreads(&found, metrics.len())).unwrap_or_default(),
+        worst: found.and_then(|found| worst(&found, decides?, metrics.get(decides?)?, told.expose_text)),
+        repeat: told.repeat.clone(),
+        metrics,
+    }
+}
+
+fn seen(found: &Found<'_>, told: &Told) -> Seen {
+    let arm = |answered: &Answered, name: &str| Arm {
+        name: name.to_owned(),
+        revision: answered.identity.revision.clone(),
+        content_digest: answered.identity.content_digest.clone(),
+        fingerprint: answered.identity.fingerprint.clone(),
+    };
+    let (coverage, comparison) = (&found.measured.coverage, &found.measured.comparison);
+    Seen {
+        inputs: found.measured.inputs.clone(),
+        dataset: found.dataset.digest().to_owned(),
+        evaluator: EVALUATOR_VERSION.to_owned(),
+        candidate: arm(found.candidate, &told.candidate),
+        baseline: found.baseline.map(|answered| arm(answered, &told.baseline)),
+        counts: Counts {
+            judged: coverage.queries,
+            answered_by_candidate: coverage.candidate,
+            answered_by_baseline: coverage.baseline,
+            missing_in_candidate: comparison.missing.0,
+            missing_in_baseline: comparison.missing.1,
+            unjudged: comparison.unjudged,
+            without_relevant_document: comparison.without_relevant,
+        },
+    }
+}
+
+fn metrics(gate: &Gate, measured: &Measured, judged: &GateJudged) -> Vec<MetricLine> {
+    let rows = gate.judging.rules.iter().zip(&measured.comparison.rows).zip(&judged.metrics);
+    rows.map(|((rule, row), judged)| metric(rule, row, judged, gate.judging.statistics.alpha)).collect()
+}
+
+fn metric(rule: &Rule, row: &Row, judged: &Judged, alpha: f64) -> MetricLine {
+    let compared = row.lower.is_some();
+    MetricLine {
+        name: rule.metric().to_string(),
+        numbers: numbers(row),
+        p: row.p,
+        margin: rule.margin().and_then(|margin| margin.against(row.baseline)),
+        floor: rule.floor(),
+        max: rule.max(),
+        required: rule.required(),
+        rule: rule.in_words(),
+        certifiable: compared.then(|| certifiable_margin(row.units(), alpha, row.lower)),
+        verdict: judged.verdict(),
+        reason: judged.reason.as_str(),
+        sentence: judged.sentence.clone(),
+        required_queries: judged.required_queries,
+    }
+}
+
+fn numbers(row: &Row) -> Numbers {
+    Numbers {
+        n: row.n,
+        candidate: row.candidate,
+        baseline: row.baseline,
+        difference: row.difference,
+        lower: row.lower,
+        upper: row.upper,
+    }
+}
+
+/// The slices that the verdict looked at; one that nothing was proven against passes.
+fn slices(gate: &Gate, measured: &Measured, judged: &GateJudged) -> Vec<SliceLine> {
+    let evidence = measured.evidence();
+    let rows = evidence.slices.iter().zip(&judged.slices);
+    rows.filter_map(|(row, judged)| slice(gate, row, judged, evidence.rows.get(row.metric)?)).collect()
+}
+
+fn slice(gate: &Gate, found: &SliceRow, judged: &SliceJudged, whole: &Row) -> Option<SliceLine> {
+    let rule = gate.judging.rules.get(found.metric)?;
+    let required = gate.judging.slices.as_ref().is_some_and(|rules| is_required(rules, &found.name));
+    let margins = if required { 1.0 } else { SLICE_MARGINS };
+    let (key, value) = found.name.split_once('=').unwrap_or((&found.name, ""));
+    let verdict = judged.judged.as_ref();
+    Some(SliceLine {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        metric: rule.metric().to_string(),
+        numbers: numbers(&found.row),
+        margin: rule.margin().and_then(|margin| margin.against(whole.baseline)).map(|margin| margins * margin),
+        harm: found.harm,
+        verdict: verdict.map_or(Verdict::Pass, Judged::verdict),
+        reason: verdict.map_or("Tolerated", |judged| judged.reason.as_str()),
+    })
+}
+
+/// What each query gave, by metric. Queries without a relevant document are in no comparison.
+fn spreads(found: &Found<'_>, metrics: usize) -> Vec<Spread> {
+    let of_metric = |i: usize| {
+        let mut values: Vec<f64> = per_query(found, i).map(|query| query.value).collect();
+        values.sort_unstable_by(f64::total_cmp);
+        Spread { values, differences: found.measured.comparison.baseline.is_some() }
+    };
+    (0..metrics).map(of_metric).collect()
+}
+
+/// One query's value of one metric.
+struct Valued<'a> {
+    id: &'a str,
+    judgments: &'a Judgments,
+    candidate: f64,
+    baseline: Option<f64>,
+    /// The difference, or without a baseline the candidate's value.
+    value: f64,
+}
+
+fn per_query<'a>(found: &Found<'a>, metric: usize) -> impl Iterator<Item = Valued<'a>> {
+    let comparison = &found.measured.comparison;
+    found.dataset.judged().enumerate().filter_map(move |(i, (id, judgments))| {
+        let candidate = *comparison.candidate.get(i)?.get(metric)?;
+        let baseline = match &comparison.baseline {
+            Some(_) if judgments.relevant() == 0 => return None,
+            Some(values) => Some(*values.get(i)?.get(metric)?),
+            None => None,
+        };
+        let value = baseline.map_or(candidate, |baseline| candidate - baseline);
+        Some(Valued { id, judgments, candidate, baseline, value })
+    })
+}
+
+/// The queries that lost most; without a baseline those of the lowest value.
+fn worst(found: &Found<'_>, metric: usize, line: &MetricLine, expose_text: bool) -> Option<Worst> {
+    let differences = found.measured.comparison.baseline.is_some();
+    let lost = |query: &Valued<'_>| if differences { query.value < 0.0 } else { query.value < 1.0 };
+    let mut queries: Vec<Valued<'_>> = per_query(found, metric).filter(lost).collect();
+    queries.sort_unstable_by(|a, b| a.value.total_cmp(&b.value).then_with(|| a.id.cmp(b.id)));
+    let of = queries.len();
+    queries.truncate(MOST_QUERIES);
+    Some(Worst {
+        metric: line.name.clone(),
+        differences,
+        of,
+        queries: queries.iter().map(|query| worst_query(found, query, expose_text)).collect(),
+    })
+}
+
+fn worst_query(found: &Found<'_>, query: &Valued<'_>, expose_text: bool) -> WorstQuery {
+    let list = |run: &'_ Run| run.list(query.id).unwrap_or_default().to_vec();
+    let candidate = list(&found.candidate.run);
+    let baseline = found.baseline.map(|answered| list(&answered.run));
+    let mut lists = vec![answer("candidate", &candidate, baseline.as_deref(), query.judgments)];
+    lists.extend(baseline.as_ref().map(|baseline| answer("baseline", baseline, Some(&candidate), query.judgments)));
+    WorstQuery {
+        id: query.id.to_owned(),
+        text: expose_text.then(|| found.dataset.text(query.id)).flatten().map(str::to_owned),
+        candidate: query.candidate,
+        baseline: query.baseline,
+        lists,
+    }
+}
+
+fn answer(arm: &'static str, hits: &[Hit], other: Option<&[Hit]>, judgments: &Judgments) -> AnswerList {
+    let ranks: HashMap<&str, usize> =
+        other.unwrap_or_default().iter().map(|hit| hit.document.as_str()).zip(1..).collect();
+    let ranked = |hit: &Hit| Ranked {
+        document: hit.document.clone(),
+        grade: judgments.grade(&hit.document),
+        elsewhere: ranks.get(hit.document.as_str()).copied(),
+    };
+    AnswerList { arm, documents: hits.iter().take(MOST_DOCUMENTS).map(ranked).collect(), of: hits.len() }
+}

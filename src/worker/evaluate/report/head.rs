@@ -1,0 +1,120 @@
+//! What a tired reader needs first: the verdict, a sentence, the figures that it rests on.
+
+use super::page::{MetricLine, Page};
+use super::text::{change, count, name, shown};
+use super::{MOST_SENTENCE, text};
+use crate::evaluation::verdict::Verdict;
+
+/// The verdict and its key figures.
+pub fn head(page: &Page) -> String {
+    let subject = if page.subject.is_empty() {
+        String::new()
+    } else {
+        format!("<p class=\"subject\">{}</p>\n", name(&page.subject, 200))
+    };
+    format!(
+        "<header class=\"{}\">\n{subject}<h1>{}<span>{}</span> <small>{}</small></h1>\n<p class=\"lead\">{}</p>\n{}{}\
+         </header>\n",
+        class(page.verdict),
+        badge(page.verdict),
+        page.verdict,
+        page.reason,
+        shown(&page.sentence, MOST_SENTENCE),
+        arms(page),
+        figures(page)
+    )
+}
+
+/// Word of a style.
+pub fn class(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "pass",
+        Verdict::Fail => "fail",
+        Verdict::Inconclusive => "open",
+        Verdict::Error => "error",
+    }
+}
+
+/// A shape around the origin that tells a verdict without colour: disc, square, diamond, triangle.
+pub fn shape(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "<circle r=\"5\"/>",
+        Verdict::Fail => "<path d=\"M-5 -5H5V5H-5Z\"/>",
+        Verdict::Inconclusive => "<path class=\"hollow\" d=\"M0 -6L6 0L0 6L-6 0Z\"/>",
+        Verdict::Error => "<path d=\"M0 -6L6 5H-6Z\"/>",
+    }
+}
+
+/// The shape with the word in a table.
+pub fn mark(verdict: Verdict) -> String {
+    format!(
+        "<svg class=\"mark {}\" width=\"14\" height=\"14\" viewBox=\"-7 -7 14 14\" aria-hidden=\"true\">{}</svg>",
+        class(verdict),
+        shape(verdict)
+    )
+}
+
+fn badge(verdict: Verdict) -> String {
+    let sign = match verdict {
+        Verdict::Pass => "<circle r=\"15\"/><path class=\"sign\" d=\"M-7 0L-2 6L7 -6\"/>",
+        Verdict::Fail => {
+            "<rect x=\"-14\" y=\"-14\" width=\"28\" height=\"28\" rx=\"3\"/><path class=\"sign\" d=\"M-6 -6L6 6M6 -6L-6 6\"/>"
+        }
+        Verdict::Inconclusive => {
+            "<path d=\"M0 -16L16 0L0 16L-16 0Z\"/><path class=\"sign\" d=\"M-7 -2q3.5 -5 7 0t7 0M-7 5q3.5 -5 7 0t7 0\"/>"
+        }
+        Verdict::Error => "<path d=\"M0 -15L16 13H-16Z\"/><path class=\"sign\" d=\"M0 -5V4M0 8V9\"/>",
+    };
+    format!(
+        "<svg class=\"badge\" width=\"34\" height=\"34\" viewBox=\"-17 -17 34 34\" aria-hidden=\"true\">{sign}</svg>"
+    )
+}
+
+fn arms(page: &Page) -> String {
+    let Some(seen) = &page.seen else { return String::new() };
+    let candidate = format!("candidate {}", name(&seen.candidate.name, 120));
+    let against = seen.baseline.as_ref().map_or_else(
+        || " · no baseline".to_owned(),
+        |baseline| format!(" <span class=\"against\">against</span> baseline {}", name(&baseline.name, 120)),
+    );
+    format!("<p class=\"arms\">{candidate}{against}</p>\n")
+}
+
+/// The figures that the verdict rests on.
+fn figures(page: &Page) -> String {
+    let Some(line) = page.deciding() else { return String::new() };
+    let numbers = line.numbers;
+    let mut figures = vec![("Queries", count(numbers.n), compared_of(page, line))];
+    if let Some((lower, upper)) = numbers.lower.zip(numbers.upper) {
+        let percent = page.confidence_percent;
+        figures.push(("Change", text::or_none(numbers.difference, change), format!("of {}", line.name)));
+        figures.push(("Lower bound", change(lower), format!("at {percent}\u{a0}%; upper {}", change(upper))));
+    } else {
+        figures.push(("Mean", text::mean(numbers.candidate), format!("of {}", line.name)));
+    }
+    if let Some(margin) = line.margin.filter(|_| numbers.lower.is_some()) {
+        figures.push(("Margin", format!("−{margin}"), "largest drop allowed".to_owned()));
+    }
+    if let Some(floor) = line.floor {
+        figures.push(("Floor", floor.to_string(), format!("mean is {}", text::mean(numbers.candidate))));
+    }
+    if let Some(max) = line.max {
+        figures.push(("Most", max.to_string(), format!("mean is {}", text::mean(numbers.candidate))));
+    }
+    if let Some(certifiable) = line.certifiable {
+        figures.push(("Smallest margin", text::mean(certifiable), "this run could have certified".to_owned()));
+    }
+    if let Some(required) = page.required_queries.or(line.required_queries) {
+        figures.push(("Queries needed", count(required), "for a decision, see the sentence above".to_owned()));
+    }
+    let shown = figures.iter().map(|(term, value, note)| {
+        format!("<div><dt>{term}</dt><dd>{value}<small>{}</small></dd></div>\n", shown(note, 120))
+    });
+    format!("<dl class=\"figures\">\n{}</dl>\n", shown.collect::<String>())
+}
+
+fn compared_of(page: &Page, line: &MetricLine) -> String {
+    let Some(seen) = &page.seen else { return String::new() };
+    let judged = count(seen.counts.judged);
+    if line.numbers.lower.is_some() { format!("compared, of {judged} judged") } else { "judged".to_owned() }
+}

@@ -1,0 +1,186 @@
+//! What a run found, as plain data: everything that is printed or written is a rendering of it.
+//!
+//! Why a form of its own: the table, the comment of a pull request and the page with plots must say the same, and none
+//! of them should know how numbers are computed.
+//!
+//! Invariant: no time and no place of an output file is in it, so equal inputs give equal bytes.
+
+use crate::evaluation::verdict::Verdict;
+use crate::worker::evaluate::facts::Facts;
+
+/// What a run found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// What was measured for whom, such as a gate's name; empty on the command line.
+    pub subject: String,
+    pub verdict: Verdict,
+    pub reason: &'static str,
+    /// The verdict in a sentence, with the numbers.
+    pub sentence: String,
+    /// Queries that a verdict would need, where this run could not decide.
+    pub required_queries: Option<u64>,
+    /// Confidence of a bound, in percent.
+    pub confidence_percent: f64,
+    /// How differences are judged, in words.
+    pub method: &'static str,
+    /// `None`: nothing was measured.
+    pub seen: Option<Seen>,
+    pub metrics: Vec<MetricLine>,
+    pub slices: Vec<SliceLine>,
+    /// What the run tells beside its metrics.
+    pub facts: Option<Facts>,
+    /// For each metric, in the same order, what its queries gave.
+    pub spreads: Vec<Spread>,
+    /// The queries that lost most, worst first.
+    pub worst: Option<Worst>,
+    /// Commands that repeat the run, and comments; a line each.
+    pub repeat: Vec<String>,
+}
+
+/// What the run saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Digest of all inputs.
+    pub inputs: String,
+    /// Digest of queries and judgments.
+    pub dataset: String,
+    /// Version of the program's numbers.
+    pub evaluator: String,
+    pub candidate: Arm,
+    pub baseline: Option<Arm>,
+    pub counts: Counts,
+}
+
+/// One arm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arm {
+    /// As the user named it, or its revision.
+    pub name: String,
+    pub revision: String,
+    pub content_digest: String,
+    /// Empty where no encoder is known.
+    pub fingerprint: String,
+}
+
+/// How many queries of which kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    pub judged: u64,
+    pub answered_by_candidate: u64,
+    pub answered_by_baseline: Option<u64>,
+    pub missing_in_candidate: usize,
+    pub missing_in_baseline: usize,
+    pub unjudged: usize,
+    pub without_relevant_document: usize,
+}
+
+/// Numbers of one metric, over all queries or a slice of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Numbers {
+    pub n: u64,
+    pub candidate: f64,
+    pub baseline: Option<f64>,
+    pub difference: Option<f64>,
+    pub lower: Option<f64>,
+    pub upper: Option<f64>,
+}
+
+/// One metric, what had to hold, and what became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricLine {
+    pub name: String,
+    pub numbers: Numbers,
+    pub p: Option<f64>,
+    pub margin: Option<f64>,
+    pub floor: Option<f64>,
+    pub max: Option<f64>,
+    pub required: bool,
+    /// What had to hold, in words.
+    pub rule: String,
+    /// Smallest margin that this run could have passed.
+    pub certifiable: Option<f64>,
+    pub verdict: Verdict,
+    pub reason: &'static str,
+    pub sentence: String,
+    pub required_queries: Option<u64>,
+}
+
+/// One metric in one slice of the queries.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SliceLine {
+    /// Key and value of the queries' metadata.
+    pub key: String,
+    pub value: String,
+    pub metric: String,
+    pub numbers: Numbers,
+    /// Largest acceptable drop in this slice.
+    pub margin: Option<f64>,
+    /// p of "not worse", corrected for the number of slices; `None` where the slice is too small.
+    pub harm: Option<f64>,
+    pub verdict: Verdict,
+    pub reason: &'static str,
+}
+
+/// What each query gave, ascending: differences, or without a baseline the candidate's values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spread {
+    pub values: Vec<f64>,
+    pub differences: bool,
+}
+
+/// The queries that lost most.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Worst {
+    /// Name of the metric by which they were chosen.
+    pub metric: String,
+    /// Whether they were chosen by difference, or by the candidate's value alone.
+    pub differences: bool,
+    /// How many queries lost (or, without a baseline, missed the best value).
+    pub of: usize,
+    pub queries: Vec<WorstQuery>,
+}
+
+/// One query with both answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorstQuery {
+    pub id: String,
+    /// Its text, where it may be shown.
+    pub text: Option<String>,
+    pub candidate: f64,
+    pub baseline: Option<f64>,
+    pub lists: Vec<AnswerList>,
+}
+
+/// The first documents that an arm answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnswerList {
+    /// `candidate` or `baseline`.
+    pub arm: &'static str,
+    /// Best first.
+    pub documents: Vec<Ranked>,
+    /// How many there are in all.
+    pub of: usize,
+}
+
+/// One document of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ranked {
+    pub document: String,
+    /// `None`: not judged for this query.
+    pub grade: Option<i32>,
+    /// Rank in the other arm's answer, from 1; `None`: it is not there, or there is no other arm.
+    pub elsewhere: Option<usize>,
+}
+
+impl Page {
+    /// The metric that tells most about the verdict: the first required one with the gate's reason, else the first.
+    pub fn deciding(&self) -> Option<&MetricLine> {
+        self.metrics.get(deciding(&self.metrics, self.reason)?)
+    }
+}
+
+/// Where the metric stands that tells most about a gate's reason.
+pub fn deciding(metrics: &[MetricLine], reason: &str) -> Option<usize> {
+    let named = metrics.iter().position(|line| line.required && line.reason == reason);
+    named.or_else(|| (!metrics.is_empty()).then_some(0))
+}

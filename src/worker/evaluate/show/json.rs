@@ -1,0 +1,140 @@
+//! The result as one JSON object.
+
+use serde::Serialize;
+
+use crate::worker::evaluate::facts::Facts;
+use crate::worker::evaluate::report::page::{Counts, MetricLine, Page, SliceLine};
+
+/// The one object that `--output json` prints.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Summary<'a> {
+    verdict: String,
+    reason: &'a str,
+    message: &'a str,
+    required_queries: Option<u64>,
+    /// Absent when nothing was measured.
+    inputs: Option<&'a str>,
+    queries: Option<Queries>,
+    metrics: Vec<Metric<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    slices: Vec<Slice<'a>>,
+    facts: Option<&'a Facts>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Queries {
+    judged: u64,
+    answered_by_candidate: u64,
+    answered_by_baseline: Option<u64>,
+    missing_in_candidate: usize,
+    missing_in_baseline: usize,
+    unjudged: usize,
+    without_relevant_document: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Metric<'a> {
+    name: &'a str,
+    n: u64,
+    candidate: f64,
+    baseline: Option<f64>,
+    difference: Option<f64>,
+    lower: Option<f64>,
+    upper: Option<f64>,
+    p: Option<f64>,
+    margin: Option<f64>,
+    floor: Option<f64>,
+    max: Option<f64>,
+    required: bool,
+    verdict: String,
+    reason: &'a str,
+    message: &'a str,
+    required_queries: Option<u64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Slice<'a> {
+    key: &'a str,
+    value: &'a str,
+    metric: &'a str,
+    n: u64,
+    candidate: f64,
+    baseline: Option<f64>,
+    difference: Option<f64>,
+    lower: Option<f64>,
+    upper: Option<f64>,
+    p_harm: Option<f64>,
+    verdict: String,
+    reason: &'a str,
+}
+
+/// The result as one JSON object.
+pub fn json(page: &Page) -> serde_json::Result<String> {
+    serde_json::to_string(&Summary {
+        verdict: page.verdict.to_string(),
+        reason: page.reason,
+        message: &page.sentence,
+        required_queries: page.required_queries,
+        inputs: page.seen.as_ref().map(|seen| seen.inputs.as_str()),
+        queries: page.seen.as_ref().map(|seen| queries(seen.counts)),
+        metrics: page.metrics.iter().map(metric).collect(),
+        slices: page.slices.iter().map(slice).collect(),
+        facts: page.facts.as_ref(),
+    })
+}
+
+fn queries(counts: Counts) -> Queries {
+    Queries {
+        judged: counts.judged,
+        answered_by_candidate: counts.answered_by_candidate,
+        answered_by_baseline: counts.answered_by_baseline,
+        missing_in_candidate: counts.missing_in_candidate,
+        missing_in_baseline: counts.missing_in_baseline,
+        unjudged: counts.unjudged,
+        without_relevant_document: counts.without_relevant_document,
+    }
+}
+
+fn metric(line: &MetricLine) -> Metric<'_> {
+    let numbers = line.numbers;
+    Metric {
+        name: &line.name,
+        n: numbers.n,
+        candidate: numbers.candidate,
+        baseline: numbers.baseline,
+        difference: numbers.difference,
+        lower: numbers.lower,
+        upper: numbers.upper,
+        p: line.p,
+        margin: line.margin,
+        floor: line.floor,
+        max: line.max,
+        required: line.required,
+        verdict: line.verdict.to_string(),
+        reason: line.reason,
+        message: &line.sentence,
+        required_queries: line.required_queries,
+    }
+}
+
+fn slice(line: &SliceLine) -> Slice<'_> {
+    let numbers = line.numbers;
+    Slice {
+        key: &line.key,
+        value: &line.value,
+        metric: &line.metric,
+        n: numbers.n,
+        candidate: numbers.candidate,
+        baseline: numbers.baseline,
+        difference: numbers.difference,
+        lower: numbers.lower,
+        upper: numbers.upper,
+        p_harm: line.harm,
+        verdict: line.verdict.to_string(),
+        reason: line.reason,
+    }
+}

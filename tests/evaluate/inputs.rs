@@ -1,0 +1,232 @@
+//! Inputs: layouts, packed files, what does not fit together.
+
+use super::*;
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut packed, text.as_bytes()).unwrap();
+    packed.finish().unwrap()
+}
+
+#[test]
+fn judgments_alone_decide_over_run_files_in_every_layout() {
+    let place = Place::new(60);
+    let run = place.run("c.run", 60, |i| if i % 2 == 0 { 1 } else { 2 });
+    let trec: String = (0..60).map(|i| format!("q{i:03} 0 d{i:03} 1\n")).collect();
+    let jsonl: String = (0..60)
+        .map(|i| format!("{{\"query_id\":\"q{i:03}\",\"text\":\"question\",\"qrels\":{{\"d{i:03}\":1}}}}\n"))
+        .collect();
+    place.write("trec.txt", &trec);
+    place.write("windows.txt", &format!("\u{feff}{}", trec.replace('\n', "\r\n")));
+    place.write("set.jsonl", &jsonl);
+    std::fs::write(place.path("trec.txt.gz"), gzip(&trec)).unwrap();
+    let packed = place.path("c.run.gz");
+    std::fs::write(&packed, gzip(&std::fs::read_to_string(&run).unwrap())).unwrap();
+    let mut inputs = Vec::new();
+    for (qrels, run) in [
+        ("qrels.tsv", run.as_str()),
+        ("trec.txt", &run),
+        ("trec.txt.gz", packed.to_str().unwrap()),
+        ("windows.txt", &run),
+        ("set.jsonl", &run),
+    ] {
+        let output = place.judge_runs(qrels, &["--output", "json", "--candidate", run, "--metric", "mrr:floor=0.5"]);
+        let found = summary(&output);
+        assert_eq!((code(&output), &found["metrics"][0]["candidate"]), (0, &json!(0.75)), "{qrels}: {}", err(&output));
+        inputs.push(found["inputs"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(inputs[1], inputs[2], "a packed file is the same input");
+    assert_ne!(inputs[1], inputs[3], "other bytes are another input");
+}
+
+#[test]
+fn data_that_do_not_belong_together_are_an_error_and_never_a_pass() {
+    let place = Place::new(200);
+    let good = place.run("good.run", 200, |_| 1);
+    let lines = std::fs::read_to_string(&good).unwrap();
+    let other_queries = place.write("queries.run", &lines.replace("q0", "z0").replace("q1", "z1"));
+    let other_documents = place.write("documents.run", &lines.replace(" d", " doc"));
+    let judge = |candidate: &str, baseline: Option<&str>| {
+        let mut flags = vec!["--output", "json", "--candidate", candidate, "--metric", "ndcg@10:margin=0.05,floor=0"];
+        flags.extend(baseline.iter().flat_map(|baseline| ["--baseline", baseline]));
+        let output = place.judge_runs("qrels.tsv", &flags);
+        let found = summary(&output);
+        (code(&output), found["reason"].as_str().unwrap().to_owned(), found["message"].as_str().unwrap().to_owned())
+    };
+    for baseline in [None, Some(good.as_str())] {
+        let (exit, reason, message) = judge(&other_queries, baseline);
+        assert_eq!((exit, reason.as_str()), (4, "DatasetInvalid"));
+        assert!(message.contains("queries.run: none of its queries is judged, such as `z000`"), "{message}");
+    }
+    // Also where the other run fits: against a baseline of another corpus any candidate would be better.
+    let (foreign, good) = (other_documents.as_str(), good.as_str());
+    for (candidate, baseline) in
+        [(foreign, None), (foreign, Some(foreign)), (foreign, Some(good)), (good, Some(foreign))]
+    {
+        let (exit, reason, message) = judge(candidate, baseline);
+        assert_eq!((exit, reason.as_str()), (4, "DatasetInvalid"));
+        assert!(message.contains("documents.run: none of its documents is judged for its query"), "{message}");
+    }
+    assert_eq!(judge(good, Some(good)).0, 0);
+}
+
+#[test]
+fn bad_lines_of_any_file_are_named() {
+    let place = Place::new(3);
+    let run = place.run("c.run", 3, |_| 1);
+    place.write("slices.tsv", "q000\tdomain\tx\nq000\tdomain\ty\n");
+    place.write("nuggets.jsonl", "{\"query_id\":\"q000\",\"nugget_id\":\"n\",\"doc_ids\":[]}\n");
+    place.write("nan.run", "q000 Q0 d 1 NaN r\n");
+    std::fs::write(place.path("bytes.run"), b"q000 Q0 d\xff 1 1 r\n").unwrap();
+    place.write("long.run", &format!("q000 Q0 {} 1 1 r\n", "x".repeat(1 << 20)));
+    place.write("empty.run", "");
+    std::fs::write(place.path("half.run"), &gzip(&std::fs::read_to_string(&run).unwrap())[..40]).unwrap();
+    let (slices, nuggets) = (place.path("slices.tsv"), place.path("nuggets.jsonl"));
+    let candidate = |name: &str| vec!["--candidate".to_owned(), place.path(name).display().to_string()];
+    let with =
+        |flag: &str, file: &Path| [candidate("c.run"), vec![flag.to_owned(), file.display().to_string()]].concat();
+    for (flags, expected) in [
+        (with("--slices", &slices), "slices.tsv:2: query `q000` has already `domain` = `x`"),
+        (with("--nuggets", &nuggets), "nuggets.jsonl:1: nugget `n` names no document"),
+        (candidate("nan.run"), "nan.run:1: score `NaN` is not a finite number"),
+        (candidate("bytes.run"), "bytes.run:1: the line is not UTF-8 from byte 9 on"),
+        (candidate("long.run"), "long.run:1: the line has more than 1048576 bytes"),
+        (candidate("empty.run"), "empty.run: the file holds no line"),
+        (candidate("half.run"), "half.run: the packed content is damaged"),
+    ] {
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let flags = [&["--output", "json", "--metric", "map:floor=0"], flags.as_slice()].concat();
+        let output = place.evaluate(&flags);
+        let found = summary(&output);
+        assert_eq!((code(&output), &found["reason"]), (4, &json!("DatasetInvalid")), "{}", out(&output));
+        assert!(found["message"].as_str().unwrap().contains(expected), "{}", out(&output));
+    }
+    place.write("queries.jsonl", &format!("{{\"_id\":\"q000\",\"text\":\"{}\"}}\n", "x".repeat(1 << 20)));
+    let check = place.evaluate(&["--check"]);
+    assert_eq!(code(&check), 42);
+    assert!(err(&check).contains("queries.jsonl:1: the line has more than 1048576 bytes"), "{}", err(&check));
+}
+
+#[test]
+fn missing_queries_count_0_or_are_left_out_of_both_arms() {
+    let place = Place::new(400);
+    let good = place.run("good.run", 400, |_| 1);
+    let lines = std::fs::read_to_string(&good).unwrap();
+    let without = |n: usize| lines.lines().skip(5 * n).map(|line| format!("{line}\n")).collect::<String>();
+    let few = place.write("few.run", &without(4));
+    let many = place.write("many.run", &without(5));
+    let judge = |candidate: &str, missing: &str| {
+        let flags = ["--output", "json", "--metric", "mrr:margin=0.05", "--baseline", &good, "--candidate", candidate];
+        let output = place.judge_runs("qrels.tsv", &[&flags[..], &["--missing", missing]].concat());
+        (code(&output), summary(&output))
+    };
+    let (exit, found) = judge(&few, "zero");
+    // Four lost queries of 400: too few changes to trust the bounds.
+    assert_eq!((exit, &found["reason"]), (4, &json!("Underpowered")));
+    assert_eq!((&found["metrics"][0]["candidate"], &found["metrics"][0]["n"]), (&json!(0.99), &json!(400)));
+    assert_eq!((&found["queries"]["missingInCandidate"], &found["facts"]["leftOut"]), (&json!(4), &json!(0)));
+    let (exit, found) = judge(&few, "drop");
+    assert_eq!((exit, &found["metrics"][0]["candidate"], &found["metrics"][0]["n"]), (0, &json!(1.0), &json!(396)));
+    assert_eq!((&found["metrics"][0]["baseline"], &found["facts"]["leftOut"]), (&json!(1.0), &json!(4)));
+    assert_eq!((&found["queries"]["judged"], &found["queries"]["unjudged"]), (&json!(400), &json!(0)));
+    // A candidate that answers only where it is good must not pass.
+    let (exit, found) = judge(&many, "drop");
+    assert_eq!((exit, &found["reason"]), (4, &json!("LowCoverage")));
+}
+
+#[test]
+fn the_dialect_and_identical_ids_change_what_is_first() {
+    let place = Place::new(1);
+    let close = place.write("close.run", "q000 Q0 x 1 0.8000000002 r\nq000 Q0 d000 2 0.8000000001 r\n");
+    let tie = place.write("tie.run", "q000 Q0 a 1 0.8000000002 r\nq000 Q0 d000 2 0.8000000001 r\n");
+    let own = place.write("own.run", "q000 Q0 q000 1 9 r\nq000 Q0 d000 2 8 r\n");
+    let mrr = |run: &str, flags: &[&str]| {
+        let all = [&["--output", "json", "--metric", "mrr:floor=0", "--candidate", run], flags].concat();
+        summary(&place.judge_runs("qrels.tsv", &all))["metrics"][0]["candidate"].as_f64().unwrap()
+    };
+    assert_eq!((mrr(&tie, &[]), mrr(&tie, &["--compat", "trec_eval_10"])), (0.5, 0.5));
+    assert_eq!((mrr(&tie, &["--compat", "trec_eval_9"]), mrr(&close, &["--compat", "trec_eval_9"])), (1.0, 0.5));
+    assert_eq!((mrr(&own, &[]), mrr(&own, &["--ignore-identical-ids"])), (0.5, 1.0));
+    let gate = place.write(
+        "gate.yaml",
+        "apiVersion: ragops.dev/v1alpha1\nkind: EvalGate\nmetadata: {name: g}\nspec:\n  retrieval:\n    dataset: {from: \
+         {configMap: {name: d}}, format: Trec}\n    compat: trec_eval_9\n    missing: drop\n    ignoreIdenticalIds: true\n    \
+         baseline: None\n    metrics: [{name: mrr, floor: 0.9}]\n",
+    );
+    for run in [&tie, &own] {
+        assert_eq!(code(&place.judge_runs("qrels.tsv", &["--gate", &gate, "--candidate", run])), 0);
+    }
+}
+
+#[test]
+fn facts_stand_beside_the_metrics_and_decide_nothing() {
+    let place = Place::new(60);
+    let (good, shifted) = (place.run("good.run", 60, |_| 1), place.run("shifted.run", 60, |_| 2));
+    let metrics = ["--metric", "rbp(p=0.8):floor=0", "--metric", "unj@5:max=1", "--metric", "Hole@5:max=1"];
+    let arms = ["--candidate", &shifted, "--baseline", &good];
+    let output = place.judge_runs("qrels.tsv", &[&["--output", "json"], &arms[..], &metrics[..]].concat());
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let found = summary(&output);
+    let facts = &found["facts"];
+    // Lists d x2 x3 x4 x5 and x1 d x3 x4 x5: four of five are shared.
+    assert_eq!(facts["overlap@10"], json!(0.8));
+    assert!((facts["rbo"].as_f64().unwrap() - 0.649_44).abs() < 0.05, "{facts}");
+    assert_eq!(facts["tieRate@10"]["candidate"], Value::Null, "no list is longer than ten");
+    let residual = facts["residuals"]["rbp(p=0.8)"]["candidate"].as_f64().unwrap();
+    assert!((residual - (1.0 - 0.2 * 0.8)).abs() < 1e-6, "{residual}");
+    let value = |i: usize| found["metrics"][i]["candidate"].as_f64().unwrap();
+    assert_eq!((value(0), value(1), value(2)), (0.16, 0.8, 0.8));
+    let table = out(&place.judge_runs("qrels.tsv", &[&arms[..], &metrics[..]].concat()));
+    assert!(table.contains("overlap@10 0.8000, RBO 0."), "{table}");
+}
+
+#[test]
+fn nuggets_are_counted_where_there_are_some() {
+    let place = Place::new(4);
+    let run = place.run("c.run", 4, |i| i + 1);
+    let nugget = |query: usize, id: &str, document: &str, required: bool| {
+        format!(
+            "{{\"query_id\":\"q{query:03}\",\"nugget_id\":\"{id}\",\"required\":{required},\"doc_ids\":[\"{document}\"]}}\n"
+        )
+    };
+    let nuggets = [nugget(0, "a", "d000", true), nugget(0, "b", "x9", false), nugget(1, "a", "d001", true)].concat();
+    let file = place.write("nuggets.jsonl", &nuggets);
+    let flags = [
+        "--output",
+        "json",
+        "--candidate",
+        &run,
+        "--metric",
+        "taskRecall@1:floor=0",
+        "--metric",
+        "taskSuccess@2:floor=0",
+    ];
+    let output = place.judge_runs("qrels.tsv", &[&flags[..], &["--nuggets", &file]].concat());
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let found = summary(&output);
+    let metric =
+        |i: usize| (found["metrics"][i]["n"].as_u64().unwrap(), found["metrics"][i]["candidate"].as_f64().unwrap());
+    assert_eq!((metric(0), metric(1)), ((2, 0.25), (2, 1.0)));
+    assert_eq!(found["facts"]["withoutNuggets"], json!(2));
+    let output = place.judge_runs("qrels.tsv", &flags);
+    assert_eq!(code(&output), 4);
+    assert!(summary(&output)["message"].as_str().unwrap().contains("taskRecall@1 counts nuggets"), "{}", out(&output));
+}
+
+#[test]
+fn slices_of_a_file_serve_a_gate() {
+    let place = Place::new(60);
+    let run = place.run("c.run", 60, |_| 1);
+    let slices: String =
+        (0..60).map(|i| format!("q{i:03}\tdomain\t{}\n", if i < 40 { "law" } else { "tax" })).collect();
+    let file = place.write("slices.tsv", &slices);
+    let gate = place.write(
+        "gate.yaml",
+        "apiVersion: ragops.dev/v1alpha1\nkind: EvalGate\nmetadata: {name: g}\nspec:\n  retrieval:\n    dataset: {from: \
+         {configMap: {name: d}}}\n    slices: {by: [domain]}\n    metrics: [{name: mrr, margin: 0.05}]\n",
+    );
+    let check = place.evaluate(&["--check", "--output", "json", "--gate", &gate, "--slices", &file]);
+    assert_eq!(summary(&check)["slices"][0], json!({"name": "domain=law", "queries": 40}), "{}", err(&check));
+    let output = place.evaluate(&["--candidate", &run, "--baseline", &run, "--gate", &gate, "--slices", &file]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+}
