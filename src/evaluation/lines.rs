@@ -8,6 +8,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
@@ -63,9 +64,12 @@ pub fn short(text: &str) -> String {
 pub struct Lines {
     file: PathBuf,
     packed: bool,
-    reader: BufReader<Hashed>,
+    content: Hashed,
     number: u64,
-    buffer: Vec<u8>,
+    /// What was read: lines given out, then lines to come up to `filled`, then room.
+    block: Vec<u8>,
+    next: usize,
+    filled: usize,
 }
 
 /// Unpacked content on its way to the lines: every byte enters the digest.
@@ -161,30 +165,28 @@ impl Lines {
         Ok(Self {
             file: file.to_owned(),
             packed: gzip || zstd,
-            reader: BufReader::with_capacity(BLOCK, Hashed { content, digest: Sha256::new() }),
+            content: Hashed { content, digest: Sha256::new() },
             number: 0,
-            buffer: Vec::new(),
+            block: vec![0; BLOCK],
+            next: 0,
+            filled: 0,
         })
     }
 
     /// The next line that is not blank, with its number from 1 on.
     pub fn next_line(&mut self) -> Result<Option<(u64, &str)>, ReadError> {
-        loop {
-            self.buffer.clear();
-            let limit = MAX_LINE_BYTES as u64 + 2;
-            let read = (&mut self.reader).take(limit).read_until(b'\n', &mut self.buffer);
-            if read.map_err(|source| self.failed(source))? == 0 {
-                return Ok(None);
-            }
+        let line = loop {
+            let Some(line) = self.next_range()? else { return Ok(None) };
             self.number = self.number.saturating_add(1);
-            if self.line_bytes().len() > MAX_LINE_BYTES {
+            let line = self.trimmed(line);
+            if line.len() > MAX_LINE_BYTES {
                 return Err(ReadError::TooLong { file: self.file.clone(), line: self.number });
             }
-            if !self.line_bytes().iter().all(u8::is_ascii_whitespace) {
-                break;
+            if !self.bytes(line.clone()).iter().all(u8::is_ascii_whitespace) {
+                break line;
             }
-        }
-        match std::str::from_utf8(self.line_bytes()) {
+        };
+        match std::str::from_utf8(self.block.get(line).unwrap_or_default()) {
             Ok(text) => Ok(Some((self.number, text))),
             Err(e) => Err(ReadError::NotUtf8 { file: self.file.clone(), line: self.number, at: e.valid_up_to() }),
         }
@@ -192,7 +194,58 @@ impl Lines {
 
     /// SHA-256 of every byte read so far: of the whole file after `next_line` gave `None`.
     pub fn digest(self) -> [u8; 32] {
-        self.reader.into_inner().digest.finalize().into()
+        self.content.digest.finalize().into()
+    }
+
+    /// Where the next line lies in the block, with its line feed. A line that is too long comes cut.
+    fn next_range(&mut self) -> Result<Option<Range<usize>>, ReadError> {
+        let mut searched = self.next;
+        loop {
+            let found = memchr::memchr(b'\n', self.bytes(searched..self.filled));
+            let waiting = self.filled.saturating_sub(self.next);
+            let end = match found {
+                Some(at) => searched.saturating_add(at).saturating_add(1),
+                None if waiting > MAX_LINE_BYTES.saturating_add(BYTE_ORDER_MARK.len()).saturating_add(1) => self.filled,
+                None => {
+                    searched = waiting;
+                    if self.fill()? > 0 {
+                        continue;
+                    }
+                    if waiting == 0 {
+                        return Ok(None);
+                    }
+                    self.filled
+                }
+            };
+            let line = self.next..end;
+            self.next = end;
+            return Ok(Some(line));
+        }
+    }
+
+    /// Reads on behind what waits, which moves to the start of the block; gives the bytes read, 0 at the end.
+    fn fill(&mut self) -> Result<usize, ReadError> {
+        self.block.copy_within(self.next..self.filled, 0);
+        self.filled = self.filled.saturating_sub(self.next);
+        self.next = 0;
+        if self.block.len().saturating_sub(self.filled) < BLOCK {
+            self.block.resize(self.filled.saturating_add(BLOCK), 0);
+        }
+        loop {
+            let room = self.block.get_mut(self.filled..).unwrap_or_default();
+            match self.content.read(room) {
+                Ok(read) => {
+                    self.filled = self.filled.saturating_add(read);
+                    return Ok(read);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(self.failed(source)),
+            }
+        }
+    }
+
+    fn bytes(&self, range: Range<usize>) -> &[u8] {
+        self.block.get(range).unwrap_or_default()
     }
 
     /// What is damaged inside a packed file stays damaged.
@@ -201,13 +254,19 @@ impl Lines {
         if self.packed { ReadError::Packed { file, line: self.number, source } } else { ReadError::Io { file, source } }
     }
 
-    fn line_bytes(&self) -> &[u8] {
-        let mut line = self.buffer.as_slice();
-        if self.number == 1 {
-            line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
+    /// Without line feed, carriage return and, in line 1, byte order mark.
+    fn trimmed(&self, line: Range<usize>) -> Range<usize> {
+        let Range { mut start, mut end } = line.clone();
+        let mut text = self.bytes(line);
+        for ending in [b"\n", b"\r"] {
+            if let Some(rest) = text.strip_suffix(ending) {
+                (text, end) = (rest, end.saturating_sub(1));
+            }
         }
-        line = line.strip_suffix(b"\n").unwrap_or(line);
-        line.strip_suffix(b"\r").unwrap_or(line)
+        if self.number == 1 && text.starts_with(BYTE_ORDER_MARK) {
+            start = start.saturating_add(BYTE_ORDER_MARK.len());
+        }
+        start..end
     }
 }
 

@@ -13,6 +13,7 @@
 //! run in bytewise order of the query ids, draws come from a named generator with a derived seed.
 
 pub mod bounded_mean;
+mod by_query;
 pub mod compare;
 pub mod condensed;
 pub mod dataset;
@@ -22,9 +23,11 @@ pub mod holm;
 pub mod likeness;
 pub mod lines;
 pub mod metric;
+mod number;
 pub mod paired;
 pub mod run;
 pub mod sample;
 pub mod sequence;
+pub mod signs;
 pub mod slice;
 pub mod verdict;

@@ -6,12 +6,12 @@
 //! Invariants: draws come from PCG64 (XSL RR 128/64, `rand_pcg` 0.9) with the seed given; the order of the
 //! differences does not matter to the test; functions are total, what cannot be computed is `None`.
 
-use rand_core::RngCore;
 use rand_pcg::Pcg64;
 use sha2::{Digest, Sha256};
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 use super::sample::Sample;
+use super::signs::{self, Column};
 
 /// Drawn sign patterns of the sign-flip test.
 pub const DRAWS: u32 = 10_000;
@@ -70,6 +70,11 @@ impl Seed {
     pub fn generator(self) -> Pcg64 {
         Pcg64::new(self.state, self.stream)
     }
+
+    /// The seed of one of many parts.
+    pub fn part(self, part: usize) -> Self {
+        Self::of(&format!("{:032x}{:032x}", self.state, self.stream), &part.to_string())
+    }
 }
 
 /// p of the hypothesis "the candidate is worse by the margin or more": how often random signs of the units give a sum
@@ -84,64 +89,41 @@ pub fn harm_p(sample: &Sample, seed: Seed, draws: u32) -> f64 {
     reached_p(sample.units().iter().map(|u| -u.sum).collect(), seed, draws)
 }
 
-fn reached_p(mut values: Vec<f64>, seed: Seed, draws: u32) -> f64 {
+fn reached_p(values: Vec<f64>, seed: Seed, draws: u32) -> f64 {
+    reached_ps(vec![values], seed, draws).first().copied().unwrap_or(1.0)
+}
+
+/// For each list how often random signs reach its sum. What is found of one does not depend on the others.
+fn reached_ps(lists: Vec<Vec<f64>>, seed: Seed, draws: u32) -> Vec<f64> {
+    let columns: Vec<Column> = lists.into_iter().map(column).collect();
+    let (exact, drawn): (Vec<_>, Vec<_>) =
+        columns.into_iter().enumerate().partition(|(_, c)| c.values.len() <= EXACT_UP_TO);
+    let mut found: Vec<(usize, f64)> = exact.into_iter().map(|(i, c)| (i, exact_p(&c))).collect();
+    let (places, drawn): (Vec<usize>, Vec<Column>) = drawn.into_iter().unzip();
+    let p = |reached: u32| (1.0 + f64::from(reached)) / (1.0 + f64::from(draws));
+    found.extend(places.into_iter().zip(signs::reached(&drawn, seed, draws).into_iter().map(p)));
+    found.sort_unstable_by_key(|(i, _)| *i);
+    found.into_iter().map(|(_, p)| p).collect()
+}
+
+/// Sorted, so that the order of the queries does not matter.
+fn column(mut values: Vec<f64>) -> Column {
     values.sort_unstable_by(f64::total_cmp);
     // Sums that differ by rounding alone count as reached, which can only raise p.
     let slack = 1e-12 * values.iter().map(|x| x.abs()).sum::<f64>();
     let observed = values.iter().sum::<f64>() - slack;
-    if values.len() <= EXACT_UP_TO { exact_p(&values, observed) } else { drawn_p(&values, observed, seed, draws) }
+    Column { values, observed }
 }
 
-fn exact_p(shifted: &[f64], observed: f64) -> f64 {
-    let (low, high) = shifted.split_at(shifted.len() / 2);
+fn exact_p(column: &Column) -> f64 {
+    let (low, high) = column.values.split_at(column.values.len() / 2);
     let (low, high) = (signed_sums(low), signed_sums(high));
-    let reached: usize = high.iter().map(|h| low.iter().filter(|l| *l + h >= observed).count()).sum();
+    let reached: usize = high.iter().map(|h| low.iter().filter(|l| *l + h >= column.observed).count()).sum();
     count(reached) / (count(low.len()) * count(high.len()))
 }
 
 fn signed_sums(values: &[f64]) -> Vec<f64> {
     values.iter().fold(vec![0.0], |sums, x| sums.iter().flat_map(|s| [s + x, s - x]).collect())
-}
-
-fn drawn_p(shifted: &[f64], observed: f64, seed: Seed, draws: u32) -> f64 {
-    // Equal values (ties: most queries answer alike) need only the number of their plus signs.
-    let groups: Vec<(f64, u32)> =
-        shifted.chunk_by(|a, b| a == b).filter_map(|g| Some((*g.first()?, u32::try_from(g.len()).ok()?))).collect();
-    let mut signs = Signs { generator: seed.generator(), bits: 0, left: 0 };
-    let mut reached = 0_u32;
-    for _ in 0..draws {
-        let sum: f64 =
-            groups.iter().map(|(x, size)| x * (2.0 * f64::from(signs.plus_of(*size)) - f64::from(*size))).sum();
-        reached = reached.saturating_add(u32::from(sum >= observed));
-    }
-    (1.0 + f64::from(reached)) / (1.0 + f64::from(draws))
-}
-
-/// A stream of fair signs.
-struct Signs {
-    generator: Pcg64,
-    bits: u64,
-    left: u32,
-}
-
-impl Signs {
-    /// How many of the next `size` signs are plus.
-    fn plus_of(&mut self, size: u32) -> u32 {
-        let (mut wanted, mut plus) = (size, 0_u32);
-        while wanted > 0 {
-            if self.left == 0 {
-                self.bits = self.generator.next_u64();
-                self.left = u64::BITS;
-            }
-            let take = wanted.min(self.left);
-            let mask = u64::MAX.checked_shr(u64::BITS.saturating_sub(take)).unwrap_or(0);
-            plus = plus.saturating_add((self.bits & mask).count_ones());
-            self.bits = self.bits.checked_shr(take).unwrap_or(0);
-            self.left = self.left.saturating_sub(take);
-            wanted = wanted.saturating_sub(take);
-        }
-        plus
-    }
 }
 
 /// Fewest units with which a margin can be passed: with fewer, a fault of exactly the forbidden size could
@@ -293,24 +275,11 @@ mod tests {
     #[test]
     fn drawn_and_exact_tests_agree() {
         let d: Vec<f64> = (0..20_i32).map(|i| f64::from(i % 7) * 0.05 - 0.12).collect();
-        let mut sorted: Vec<f64> = d.iter().map(|x| x + 0.02).collect();
-        sorted.sort_unstable_by(f64::total_cmp);
-        let observed = sorted.iter().sum::<f64>() - 1e-12;
-        let (exact, drawn) = (exact_p(&sorted, observed), drawn_p(&sorted, observed, SEED, DRAWS));
+        let column = column(d.iter().map(|x| x + 0.02).collect());
+        let exact = exact_p(&column);
+        let drawn = f64::from(signs::reached(&[column], SEED, DRAWS)[0]) / f64::from(DRAWS);
         // Three standard errors of 10,000 draws.
         close(drawn, exact, 3.0 * (exact * (1.0 - exact) / 10_000.0).sqrt() + 1e-4);
-    }
-
-    #[test]
-    fn signs_are_fair_whatever_the_size_of_the_groups() {
-        for size in [1, 3, 64, 65, 200] {
-            let mut signs = Signs { generator: SEED.generator(), bits: 0, left: 0 };
-            let groups = 1_000_000 / size;
-            let plus: u32 = (0..groups).map(|_| signs.plus_of(size)).sum();
-            let all = f64::from(groups * size);
-            // Four standard errors; one bit of 64 lost would be eight times that.
-            close(f64::from(plus) / all, 0.5, 4.0 * 0.5 / all.sqrt());
-        }
     }
 
     #[test]

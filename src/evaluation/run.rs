@@ -114,6 +114,8 @@ struct Place {
     length: u32,
     /// Line of a run file; 0 for what an arm answered.
     line: u32,
+    /// Of the document; of no meaning from one run to another.
+    hash: u32,
 }
 
 impl Place {
@@ -133,35 +135,62 @@ struct Packed {
 impl Packed {
     /// Takes a document; `false` when the ids of one query have more than 4 GiB.
     #[must_use]
-    fn push(&mut self, document: &str, score: f64, line: u32) -> bool {
+    fn push(&mut self, document: &str, score: f64, line: u32, hash: u32) -> bool {
         let (Ok(start), Ok(length)) = (u32::try_from(self.text.len()), u32::try_from(document.len())) else {
             return false;
         };
         self.text.push_str(document);
-        self.places.push(Place { score, start, length, line });
+        self.places.push(Place { score, start, length, line, hash });
         true
     }
 
     fn rank(&mut self, compat: Compat) {
         let Self { text, places } = self;
-        places.sort_unstable_by(|a, b| {
+        let order = |a: &Place, b: &Place| {
             compat.higher_first(a.score, b.score).then_with(|| b.document(text).cmp(a.document(text)))
-        });
-    }
-
-    /// The first line that names a document again. Sorting finds it without a second copy of every id.
-    fn first_duplicate(&mut self) -> Option<(u32, &str)> {
-        let Self { text, places } = self;
-        places.sort_unstable_by(|a, b| a.document(text).cmp(b.document(text)).then(a.line.cmp(&b.line)));
-        let again = places.windows(2).filter_map(|pair| match pair {
-            [first, second] if first.document(text) == second.document(text) => Some(*second),
-            _ => None,
-        });
-        again.min_by_key(|place| place.line).map(|place| (place.line, place.document(text)))
+        };
+        if !places.is_sorted_by(|a, b| order(a, b).is_le()) {
+            places.sort_unstable_by(order);
+        }
     }
 
     fn list(&self) -> List<'_> {
         List { text: &self.text, places: &self.places }
+    }
+}
+
+/// Finds documents that stand twice in a list. Open addressing with linear probing; kept from list to list for its
+/// memory.
+#[derive(Default)]
+struct Twice {
+    /// Index of a place plus one; 0 is free.
+    slots: Vec<u32>,
+}
+
+impl Twice {
+    /// The first line that names a document again, in the order of the file.
+    fn first<'a>(&mut self, list: &'a Packed) -> Option<(u32, &'a str)> {
+        let Packed { text, places } = list;
+        let wanted = places.len().saturating_mul(2).next_power_of_two();
+        self.slots.clear();
+        self.slots.resize(wanted, 0);
+        let mask = wanted.saturating_sub(1);
+        for (place, number) in places.iter().zip(1_u32..) {
+            let mut at = place.hash as usize & mask;
+            // Half of the slots stay free, so that this ends.
+            while let Some(slot) = self.slots.get_mut(at) {
+                let Some(other) = slot.checked_sub(1) else {
+                    *slot = number;
+                    break;
+                };
+                let other = places.get(other as usize).copied().unwrap_or(*place);
+                if other.hash == place.hash && other.document(text) == place.document(text) {
+                    return Some((place.line, place.document(text)));
+                }
+                at = at.wrapping_add(1) & mask;
+            }
+        }
+        None
     }
 }
 
@@ -190,7 +219,7 @@ impl Run {
     pub fn insert(&mut self, query: String, hits: Vec<Hit>) {
         let mut packed = Packed::default();
         // An answer has 10,000 documents at most, far from what cannot be taken.
-        let all = hits.iter().all(|hit| packed.push(&hit.document, hit.score, 0));
+        let all = hits.iter().all(|hit| packed.push(&hit.document, hit.score, 0, 0));
         debug_assert!(all, "an answer of more than 4 GiB");
         packed.rank(self.compat);
         self.lists.insert(query, packed);

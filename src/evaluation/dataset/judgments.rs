@@ -12,6 +12,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::queries::{self, Query};
 use super::{DatasetError, Form, MAX_LINES, Problem, refused, said};
+use crate::evaluation::by_query::ByQuery;
 use crate::evaluation::lines::{Lines, short};
 use crate::evaluation::metric::Judgments;
 
@@ -38,7 +39,7 @@ enum Layout {
 /// Reads a file of judgments. `known`: the queries that there are and the file that names them.
 pub fn read(file: &Path, form: Form, known: Option<(&BTreeMap<String, Query>, &Path)>) -> Result<Judged, DatasetError> {
     let mut lines = Lines::open(file)?;
-    let mut all = Collected { known, judgments: BTreeMap::new(), count: 0 };
+    let mut all = Collected { known, judgments: ByQuery::default(), count: 0 };
     let mut texts = BTreeMap::new();
     let mut layout = None;
     while let Some((line, text)) = lines.next_line()? {
@@ -62,7 +63,7 @@ pub fn read(file: &Path, form: Form, known: Option<(&BTreeMap<String, Query>, &P
         return Err(DatasetError::NoJudgment { file: file.to_owned() });
     }
     let texts = (layout == Some(Layout::Jsonl)).then_some(texts);
-    Ok(Judged { judgments: all.judgments, count: all.count, texts, digest: lines.digest() })
+    Ok(Judged { judgments: all.judgments.sorted(), count: all.count, texts, digest: lines.digest() })
 }
 
 impl Layout {
@@ -91,7 +92,7 @@ impl Layout {
 /// Judgments read so far.
 struct Collected<'a> {
     known: Option<(&'a BTreeMap<String, Query>, &'a Path)>,
-    judgments: BTreeMap<String, Judgments>,
+    judgments: ByQuery<Judgments>,
     count: usize,
 }
 
@@ -104,11 +105,7 @@ impl Collected<'_> {
             return Err(Problem::TooMany);
         }
         self.count = self.count.saturating_add(1);
-        let of_query = match self.judgments.get_mut(query) {
-            Some(judgments) => judgments,
-            None => self.judgments.entry(query.to_owned()).or_default(),
-        };
-        match of_query.insert(document.to_owned(), grade) {
+        match self.judgments.of(query).insert(document, grade) {
             Some(_) => Err(Problem::DuplicateJudgment { query: short(query), document: short(document) }),
             None => Ok(()),
         }

@@ -122,8 +122,9 @@ fn by_content(dir: &Path, queries: Option<&str>) -> Files {
 /// Every query with its text and judgments.
 fn content(set: &Dataset) -> String {
     let of_query = |(query, judgments): (&str, &Judgments)| {
-        let grades: Vec<String> =
+        let mut grades: Vec<String> =
             judgments.documents().map(|d| format!("{d}={}", judgments.grade(d).unwrap())).collect();
+        grades.sort_unstable();
         format!("{query} {:?} {}", set.text(query).unwrap_or_default(), grades.join(","))
     };
     set.judged().map(of_query).collect::<Vec<_>>().join("; ")

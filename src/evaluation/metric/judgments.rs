@@ -1,6 +1,8 @@
 //! What is known of one query: graded documents, and nuggets of an answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
+
+use foldhash::fast::RandomState;
 
 /// Most nuggets of a query.
 pub const MAX_NUGGETS: usize = 1000;
@@ -8,7 +10,8 @@ pub const MAX_NUGGETS: usize = 1000;
 /// The judgments of one query.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Judgments {
-    grades: BTreeMap<String, i32>,
+    /// Hashed, as every document of every list is looked up here.
+    grades: HashMap<Box<str>, i32, RandomState>,
     nuggets: Vec<Nugget>,
 }
 
@@ -25,8 +28,8 @@ pub struct Nugget {
 
 impl Judgments {
     /// Adds a judgment; gives back the earlier grade if the document was judged before.
-    pub fn insert(&mut self, document: String, grade: i32) -> Option<i32> {
-        self.grades.insert(document, grade)
+    pub fn insert(&mut self, document: impl Into<Box<str>>, grade: i32) -> Option<i32> {
+        self.grades.insert(document.into(), grade)
     }
 
     /// Adds a nugget; `false`: one of that id is there, or there are [`MAX_NUGGETS`].
@@ -83,9 +86,9 @@ impl Judgments {
         self.grades.values().any(|grade| *grade == 0)
     }
 
-    /// Judged documents; those with a negative grade are not.
+    /// Judged documents, in no order; those with a negative grade are not.
     pub fn documents(&self) -> impl Iterator<Item = &str> {
-        self.grades.iter().filter(|(_, grade)| **grade >= 0).map(|(document, _)| document.as_str())
+        self.grades.iter().filter(|(_, grade)| **grade >= 0).map(|(document, _)| &**document)
     }
 
     pub(super) fn judged_grade(&self, document: &str) -> Option<u32> {

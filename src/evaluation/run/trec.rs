@@ -3,12 +3,16 @@
 //! Invariants: the order comes from the score, the rank column is not read; text after the sixth column belongs to the
 //! run's name, as in trec_eval; every malformed line is refused with file and line.
 
-use std::collections::BTreeMap;
+use std::hash::BuildHasher as _;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Compat, Packed, Run};
+use foldhash::fast::RandomState;
+
+use super::{Compat, Packed, Run, Twice};
+use crate::evaluation::by_query::ByQuery;
 use crate::evaluation::lines::{Lines, ReadError, short};
+use crate::evaluation::number;
 
 /// Most lines of a run file: about 3 GB of memory.
 pub const MAX_RUN_LINES: u32 = 50_000_000;
@@ -50,24 +54,28 @@ impl Run {
     /// Reads a TREC run file; gives it with the SHA-256 of its unpacked bytes.
     pub fn read(file: &Path, compat: Compat) -> Result<(Self, [u8; 32]), RunError> {
         let mut lines = Lines::open(file)?;
-        let mut lists: BTreeMap<String, Packed> = BTreeMap::new();
+        let mut lists = ByQuery::<Packed>::default();
+        let hasher = RandomState::default();
         while let Some((number, text)) = lines.next_line()? {
             let refused = |problem| RunError::Line { file: file.to_owned(), line: number, problem };
             let line = u32::try_from(number).ok().filter(|n| *n <= MAX_RUN_LINES);
             let line = line.ok_or_else(|| refused(LineProblem::TooMany))?;
             let found = parse(text).map_err(refused)?;
-            let taken = match lists.get_mut(found.query) {
-                Some(list) => list.push(found.document, found.score, line),
-                None => lists.entry(found.query.to_owned()).or_default().push(found.document, found.score, line),
-            };
-            if !taken {
+            let hash = hasher.hash_one(found.document) as u32;
+            if !lists.of(found.query).push(found.document, found.score, line, hash) {
                 return Err(refused(LineProblem::TooLarge(short(found.query))));
             }
         }
+        let mut lists = lists.sorted();
         if lists.is_empty() {
             return Err(RunError::Empty { file: file.to_owned() });
         }
-        if let Some((line, problem)) = lists.iter_mut().filter_map(first_duplicate).min_by_key(|(line, _)| *line) {
+        let mut twice = Twice::default();
+        let duplicates = lists.iter().filter_map(|(query, list)| {
+            let (line, document) = twice.first(list)?;
+            Some((line, LineProblem::Duplicate { query: short(query), document: short(document) }))
+        });
+        if let Some((line, problem)) = duplicates.min_by_key(|(line, _)| *line) {
             return Err(RunError::Line { file: file.to_owned(), line: line.into(), problem });
         }
         for list in lists.values_mut() {
@@ -95,19 +103,13 @@ impl Run {
     }
 }
 
-fn first_duplicate((query, list): (&String, &mut Packed)) -> Option<(u32, LineProblem)> {
-    let (line, document) = list.first_duplicate()?;
-    Some((line, LineProblem::Duplicate { query: short(query), document: short(document) }))
-}
-
 fn parse(text: &str) -> Result<Line<'_>, LineProblem> {
     let mut columns = text.split_ascii_whitespace();
     let mut next = || columns.next();
     match (next(), next(), next(), next(), next(), next()) {
         (Some(query), Some(_), Some(document), Some(_), Some(score), Some(_)) => {
-            let number = score.parse::<f64>().ok().filter(|s| s.is_finite());
-            let number = number.ok_or_else(|| LineProblem::Score(short(score)))?;
-            Ok(Line { query, document, score: number })
+            let score = number::finite(score).ok_or_else(|| LineProblem::Score(short(score)))?;
+            Ok(Line { query, document, score })
         }
         _ => Err(LineProblem::Columns(text.split_ascii_whitespace().count())),
     }
