@@ -30,8 +30,8 @@ demo: doctor models ## The story on the real cluster, told step by step
 	cargo build --locked --bin rag --example demo --example fault-proxy
 	cargo run --locked --quiet --example demo
 
-bench: ## Measure, in a release build: tables, and JSON below target/bench (CLUSTER=none: without the cluster)
-	cargo bench --locked --bench serve --bench index --bench verdicts
+bench: bench-peers ## Measure, in a release build: tables, and JSON below target/bench (CLUSTER=none: without the cluster)
+	cargo bench --locked --bench serve --bench index --bench verdicts --bench evaluate
 	$(MAKE) --no-print-directory bench-cluster-$(CLUSTER)
 
 .PHONY: bench-cluster-own bench-cluster-current bench-cluster-none

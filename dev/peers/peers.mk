@@ -16,3 +16,16 @@ peers: ## Unpack trec_eval, as a Python wheel, below $RAG_CACHE/peers
 	  && for wheel in "$$wheels"/*.whl; do python3 -m zipfile -e "$$wheel" "$(PEERS_DIR)" || exit 1; done \
 	  && cp $(PEERS_HERE)requirements.txt "$(PEERS_DIR)/.requirements"; \
 	fi
+
+BENCH_PEERS_DIR := $(RAG_CACHE)/bench-peers
+
+.PHONY: bench-peers
+bench-peers: ## Install what `make bench` compares with below $RAG_CACHE/bench-peers (Python 3.11 to 3.13, 540 MB)
+	@if cmp -s "$(BENCH_PEERS_DIR)/.requirements" $(PEERS_HERE)bench-requirements.txt; then \
+	  echo "bench-peers: up to date in $(BENCH_PEERS_DIR)"; \
+	else \
+	  rm -rf "$(BENCH_PEERS_DIR)" \
+	  && PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --ignore-installed --disable-pip-version-check --no-compile --only-binary=:all: --require-hashes \
+	       --target "$(BENCH_PEERS_DIR)" --requirement $(PEERS_HERE)bench-requirements.txt \
+	  && cp $(PEERS_HERE)bench-requirements.txt "$(BENCH_PEERS_DIR)/.requirements"; \
+	fi

@@ -77,10 +77,17 @@ impl Seed {
     }
 }
 
-/// p of the hypothesis "the candidate is worse by the margin or more": how often random signs of the units give a sum
-/// of d + margin at least as large as the observed one. All sign patterns up to 20 units, drawn ones beyond.
+/// p of the hypothesis "the candidate is worse by the margin or more", for each metric with its margin: how often random
+/// signs of the units give a sum of d + margin at least as large as the observed one. All sign patterns up to 20 units,
+/// drawn ones beyond. What is found of one metric does not depend on the others.
+pub fn sign_flip_ps(tests: &[(&Sample, f64)], seed: Seed, draws: u32) -> Vec<f64> {
+    let of_units = |(sample, margin): &(&Sample, f64)| sample.units().iter().map(|u| u.sum + margin * u.size).collect();
+    reached_ps(tests.iter().map(of_units).collect(), seed, draws)
+}
+
+/// The same for one metric.
 pub fn sign_flip_p(sample: &Sample, margin: f64, seed: Seed, draws: u32) -> Option<f64> {
-    margin.is_finite().then(|| reached_p(sample.units().iter().map(|u| u.sum + margin * u.size).collect(), seed, draws))
+    margin.is_finite().then(|| sign_flip_ps(&[(sample, margin)], seed, draws)).and_then(|p| p.first().copied())
 }
 
 /// p of the hypothesis "the candidate is not worse": how often random signs give a sum of d at most as large as the
