@@ -7,7 +7,7 @@ use super::LEAST_COVERAGE;
 /// Rows of slices that travel in a receipt, and so take part in a verdict.
 pub const MAX_SLICE_ROWS: usize = 8;
 /// Rounding to six decimals moves a number by this much at most, twice.
-const ROUNDING: f64 = 2e-6;
+pub(super) const ROUNDING: f64 = 2e-6;
 
 /// The numbers of one metric, over all queries or a slice of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
