@@ -13,7 +13,7 @@ use super::condensed::{condensed, pooled, unjudged_share};
 use super::dataset::Dataset;
 use super::holm;
 use super::metric::{Gains, Metric};
-use super::paired::{DRAWS, LARGEST_DROP, Seed, harm_p, sign_flip_p, t_bounds, unit_deviation};
+use super::paired::{DRAWS, EXACT_UP_TO, LARGEST_DROP, Seed, harm_p, sign_flip_p, t_bounds, unit_deviation};
 use super::run::Run;
 use super::sample::Sample;
 use super::slice::{Slice, clusters, slices};
@@ -21,6 +21,9 @@ use super::verdict::{
     Coverage, Criteria, Evidence, MAX_SLICE_ROWS, Method, Row, Rule, SLICE_MARGINS, SliceRow, SliceRules, Statistics,
     Unjudged, Worst, guarded, is_required,
 };
+
+/// Smallest p of harm that is told.
+const LEAST_HARM: f64 = 1e-6;
 
 /// Values of one arm: for each judged query (bytewise ascending) one value a metric.
 pub type Values = Vec<Vec<f64>>;
@@ -243,21 +246,20 @@ impl Arms<'_> {
             }
         }
         let guardrails = samples.iter().flatten().count();
-        // Beyond a few hundred guardrails the smallest p that can be drawn would be too large to reject anything.
-        let draws = (2.0 * guardrails as f64 / self.statistics.alpha).ceil().max(f64::from(DRAWS)) as u32;
         let harm: Vec<(usize, f64)> = samples
             .iter()
             .zip(&rows)
             .enumerate()
             .filter_map(|(i, (sample, row))| {
                 let label = format!("{} {}", row.metric, row.name);
-                Some((i, harm_p(sample.as_ref()?, self.seed(&label, "harm"), draws)))
+                Some((i, harm(sample.as_ref()?, self.seed(&label, "harm"))))
             })
             .collect();
         let adjusted = holm::adjusted(&harm.iter().map(|(_, p)| *p).collect::<Vec<_>>());
         for ((i, _), p) in harm.iter().zip(adjusted) {
             if let Some(row) = rows.get_mut(*i) {
-                row.harm = Some(rounded(p));
+                // A p is above 0, with six decimals too.
+                row.harm = Some(rounded(p).max(LEAST_HARM));
             }
         }
         let order = |row: &SliceRow| order(criteria, rules, whole, row);
@@ -328,6 +330,21 @@ pub fn tested(
         min: Some(rounded(sample.min())),
         ..Row::absolute(sample.len() as u64, 0.0)
     }
+}
+
+/// p of "not worse". Among hundreds of guardrails Holm asks for a p below the smallest that so many draws can give; more
+/// draws for more guardrails would take the square of the time. Where no draw reached the sum, what no sum can exceed
+/// stands instead: a p above the smallest drawn one is that of the draws, one below it is a bound, so that neither
+/// rejects an unchanged slice too often.
+fn harm(sample: &Sample, seed: Seed) -> f64 {
+    let p = harm_p(sample, seed, DRAWS);
+    let none_reached = sample.units().len() > EXACT_UP_TO && p * (f64::from(DRAWS) + 1.0) < 1.5;
+    if !none_reached {
+        return p;
+    }
+    let sum: f64 = sample.units().iter().map(|unit| -unit.sum).sum();
+    let squares: f64 = sample.units().iter().map(|unit| unit.sum * unit.sum).sum();
+    p.min(holm::tail(sum, squares))
 }
 
 /// Where a row stands: required slices, then those that lost enough to fail the gate, then by p.
@@ -503,6 +520,21 @@ mod tests {
             (legal.name.as_str(), legal.n, legal.candidate, legal.baseline),
             ("domain=legal", 60, 0.38, Some(0.5))
         );
+    }
+
+    #[test]
+    fn one_broken_slice_of_hundreds_is_found() {
+        // Beyond 250 guardrails 2m/alpha draws would be needed for a p that Holm rejects.
+        let lost: Vec<f64> = (0..60).map(|i| if i % 3 == 0 { 0.1 } else { -0.3 }).collect();
+        let broken = harm(&Sample::plain(&lost).unwrap(), Seed::of("i", "l"));
+        assert!(broken < 0.05 / 2000.0, "{broken}");
+        let mut all = vec![0.5; 1999];
+        all.push(broken);
+        assert!(holm::adjusted(&all)[1999] <= 0.05);
+        // One that a draw reached has the p of the draws.
+        let less: Vec<f64> = (0..60).map(|i| if i % 2 == 0 { 0.1 } else { -0.16 }).collect();
+        let sample = Sample::plain(&less).unwrap();
+        assert_eq!(harm(&sample, Seed::of("i", "l")), harm_p(&sample, Seed::of("i", "l"), DRAWS));
     }
 
     #[test]

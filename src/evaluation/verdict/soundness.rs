@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 
 use super::evidence::{ROUNDING, Row, SliceRow};
 use super::{Criteria, Evidence, Method, Statistics, guarded};
+use crate::evaluation::holm;
 use crate::evaluation::paired::{DRAWS, EXACT_UP_TO, t_quantile};
 
 /// Standard errors that a drawn number may be off: never, in a lifetime of runs.
@@ -274,7 +275,7 @@ impl Check<'_> {
     }
 
     /// The largest p of "not worse" that these differences can have, after Holm: random signs reach a sum of size T with
-    /// a probability of at most exp(-T²/(2 Σd²)) (Hoeffding 1963).
+    /// a probability of at most [`holm::tail`].
     fn most_harm(&self, guardrails: u64) -> Option<f64> {
         let row = self.row;
         let (d, sd, n) = (row.difference?, row.sd?, count(row.n));
@@ -283,7 +284,7 @@ impl Check<'_> {
         }
         let squares = (n - 1.0) * (sd + ROUNDING).powi(2) + n * (d - ROUNDING).powi(2);
         let sum = n * (-d - ROUNDING).max(0.0);
-        let p = (-sum * sum / (2.0 * squares)).exp();
+        let p = holm::tail(sum, squares);
         let draws = f64::from(DRAWS);
         let drawn = p + NEVER * (p / draws).sqrt() + NEVER * NEVER / draws;
         Some((count(guardrails.max(1)) * drawn).min(1.0) + ROUNDING)

@@ -252,8 +252,8 @@ fn check_output(outputs: &[OutputTo]) -> Result<Output, String> {
 fn check(output: Output, files: &Files, gate: Option<&Gate>) -> Result<(), Failure> {
     let dataset = Dataset::read(files).map_err(Stopped::from)?;
     let (slices, cluster_by) = gate.map(pod::grouping).unwrap_or_default();
-    let found = pod::report(&dataset, slices, cluster_by);
-    let advice = gate.and_then(|gate| said_in_advance(&dataset, gate));
+    let found = pod::report(&dataset, slices, cluster_by)?;
+    let advice = gate.map(|gate| said_in_advance(&dataset, gate)).transpose()?.flatten();
     match output {
         Output::Json => {
             let (digest, queries, judgments) = (&found.digest, found.queries, found.judgments);
@@ -281,9 +281,9 @@ fn check(output: Output, files: &Files, gate: Option<&Gate>) -> Result<(), Failu
     Ok(())
 }
 
-fn said_in_advance(dataset: &Dataset, gate: &Gate) -> Option<String> {
+fn said_in_advance(dataset: &Dataset, gate: &Gate) -> Result<Option<String>, Stopped> {
     let (by, cluster_by) = pod::grouping(gate);
-    gate.judging.advice(&pod::report(dataset, by, cluster_by), gate.baseline == Baseline::Stable)
+    Ok(gate.judging.advice(&pod::report(dataset, by, cluster_by)?, gate.baseline == Baseline::Stable))
 }
 
 /// What a run on the command line found.
@@ -304,11 +304,12 @@ impl Outcome {
 async fn measure(order: &MeasureOrder) -> Result<Outcome, Stopped> {
     let gate = &order.gate;
     let mut dataset = Dataset::read(&order.files)?;
-    if let Some(advice) = order.baseline.as_ref().and_then(|_| said_in_advance(&dataset, gate)) {
+    let asking = gate.asking(&dataset, order.baseline.is_some())?;
+    let advice = said_in_advance(&dataset, gate)?;
+    if let Some(advice) = advice.filter(|_| order.baseline.is_some()) {
         eprintln!("note: {advice}");
     }
     let mut progress = Progress::new();
-    let asking = gate.asking(&dataset, order.baseline.is_some())?;
     let candidate = answers("candidate", &order.candidate, None, &dataset, asking, &mut progress).await?;
     let baseline = match &order.baseline {
         Some(arm) => Some(answers("baseline", arm, None, &dataset, asking, &mut progress).await?),

@@ -2,6 +2,7 @@
 
 use crate::evaluation::dataset::DatasetError;
 use crate::evaluation::run::RunError;
+use crate::evaluation::slice::TooManySlices;
 use crate::evaluation::verdict::{self, GateJudged, Reason};
 use crate::worker::exit::Failure;
 
@@ -61,6 +62,12 @@ impl From<DatasetError> for Stopped {
     fn from(error: DatasetError) -> Self {
         let cause = if error.is_transient() { Cause::SourceUnavailable } else { Cause::DatasetInvalid };
         Self::new(cause, error.to_string())
+    }
+}
+
+impl From<TooManySlices> for Stopped {
+    fn from(error: TooManySlices) -> Self {
+        Self::new(Cause::DatasetInvalid, error.to_string())
     }
 }
 
