@@ -143,13 +143,17 @@ pub struct Coverage {
 }
 
 impl Coverage {
+    /// Whether an arm answered too few.
+    pub fn is_low(answered: u64, queries: u64) -> bool {
+        (answered as f64) < LEAST_COVERAGE * queries as f64
+    }
+
     /// Said when an arm left too much unanswered.
     pub(super) fn low(&self) -> Option<String> {
         let arms = [("candidate", Some(self.candidate)), ("baseline", self.baseline)];
         arms.into_iter().find_map(|(arm, answered)| {
             let answered = answered?;
-            let low = (answered as f64) < LEAST_COVERAGE * self.queries as f64;
-            low.then(|| {
+            Self::is_low(answered, self.queries).then(|| {
                 format!(
                     "The {arm} answered {answered} of {} queries; at least {} % must be answered for a verdict.",
                     self.queries,

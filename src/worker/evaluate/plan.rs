@@ -166,12 +166,21 @@ pub enum Arm {
     /// An index version, searched in this process.
     Directory(Directory),
     /// A TREC run file.
-    Run(PathBuf),
+    Run(RunFile),
+}
+
+/// A TREC run file, and what it may leave out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunFile {
+    pub path: PathBuf,
+    /// Whether queries that it does not name found nothing, however many they are.
+    pub allow_missing: bool,
 }
 
 impl Arm {
-    /// A URL, or a directory or file that is there. `mode`: how a directory is searched.
-    pub fn parse(text: &str, mode: Option<Mode>, models: &[Model]) -> Result<Self, String> {
+    /// A URL, or a directory or file that is there. `mode`: how a directory is searched; `allow_missing`: see
+    /// [`RunFile`].
+    pub fn parse(text: &str, mode: Option<Mode>, models: &[Model], allow_missing: bool) -> Result<Self, String> {
         let path = PathBuf::from(text);
         let url = text.starts_with("http://") || text.starts_with("https://");
         if !url && path.is_dir() {
@@ -191,7 +200,7 @@ impl Arm {
                 "`{text}` is neither a URL (http://…) nor an index directory or a run file that is there"
             ));
         }
-        Ok(Self::Run(path))
+        Ok(Self::Run(RunFile { path, allow_missing }))
     }
 }
 

@@ -330,8 +330,9 @@ mod tests {
                     let report = report_of(Receipt::parse(&line, "r1").unwrap().body);
                     let there = judged(&retrieval, &report, &job::run_inputs(&task), compared, Vec::new()).judged;
                     // On the command line: a file, two URLs.
-                    let arm = |plan: &job::Arm| Arm::parse(&plan.url, None, &[]).unwrap();
+                    let arm = |plan: &job::Arm| Arm::parse(&plan.url, None, &[], false).unwrap();
                     let order = super::super::MeasureOrder {
+                        corpus: None,
                         files: Files::config_map(mount.path()),
                         gate,
                         candidate: arm(&candidate),
@@ -374,8 +375,9 @@ mod tests {
         assert!(html.contains("RegressionProven") && html.contains("gate quality, release handbook"));
         // The runs beside it give the same numbers again, on a laptop.
         let beside = |suffix: &str| page.with_extension("").display().to_string() + suffix;
-        let arm = |suffix: &str| Arm::parse(&beside(suffix), None, &[]).unwrap();
+        let arm = |suffix: &str| Arm::parse(&beside(suffix), None, &[], true).unwrap();
         let order = super::super::MeasureOrder {
+            corpus: None,
             files: Files::config_map(mount.path()),
             gate: Gate::new(task.metrics.clone(), task.statistics.clone(), None, None, Baseline::Stable).unwrap(),
             candidate: arm(".candidate.run"),
