@@ -350,6 +350,7 @@ fn three_runs_over_cranfield_have_the_values_of_trec_eval() {
             "trec_eval_9",
             "--missing",
             "drop",
+            "--allow-missing",
         ]);
         rag.arg("--qrels").arg(&qrels_file).arg("--candidate").arg(&run).arg("--per-query").arg(&rows);
         ASKED.iter().for_each(|(name, _)| {

@@ -140,7 +140,9 @@ pub fn passes(row: &Row, statistics: &Statistics) -> bool {
     let rules = [rule];
     let criteria = Criteria { rules: &rules, statistics, slices: None, max_cumulative_drop: None };
     let coverage = Coverage { queries: row.n, candidate: row.n, baseline: Some(row.n) };
-    let rows = vec![Row { candidate: 0.5, baseline: Some(0.5), ..*row }];
+    // Means that differ as the queries do: others would be refused.
+    let half = row.difference.unwrap_or(0.0) / 2.0;
+    let rows = vec![Row { candidate: 0.5 + half, baseline: Some(0.5 - half), ..*row }];
     let evidence = Evidence {
         coverage,
         rows,

@@ -13,7 +13,9 @@ use super::condensed::{condensed, pooled, unjudged_share};
 use super::dataset::Dataset;
 use super::holm;
 use super::metric::{Gains, Metric};
-use super::paired::{DRAWS, LARGEST_DROP, Seed, harm_p, sign_flip_p, t_bounds, unit_deviation};
+use super::paired::{
+    DRAWS, EXACT_UP_TO, LARGEST_DROP, Seed, harm_p, sign_flip_p, sign_flip_ps, t_bounds, unit_deviation,
+};
 use super::run::Run;
 use super::sample::Sample;
 use super::slice::{Slice, clusters, slices};
@@ -21,6 +23,9 @@ use super::verdict::{
     Coverage, Criteria, Evidence, MAX_SLICE_ROWS, Method, Row, Rule, SLICE_MARGINS, SliceRow, SliceRules, Statistics,
     Unjudged, Worst, guarded, is_required,
 };
+
+/// Smallest p of harm that is told.
+const LEAST_HARM: f64 = 1e-6;
 
 /// Values of one arm: for each judged query (bytewise ascending) one value a metric.
 pub type Values = Vec<Vec<f64>>;
@@ -80,7 +85,7 @@ pub fn compare(
         inputs,
     };
     let all: Vec<usize> = (0..dataset.judged_count()).collect();
-    let rows: Vec<Row> = criteria.rules.iter().enumerate().map(|(i, rule)| arms.row(i, rule, &all, None)).collect();
+    let rows = arms.proven(criteria.rules.iter().enumerate().map(|(i, rule)| arms.row(i, rule, &all, None)), "all");
     let groups = criteria.slices.map(|rules| slices(dataset, rules.by())).unwrap_or_default();
     let guards =
         criteria.slices.filter(|_| baseline.is_some()).map(|rules| arms.guards(criteria, rules, &rows, &groups));
@@ -139,6 +144,12 @@ fn unjudged(dataset: &Dataset, candidate: &Run, baseline: Option<&Run>) -> usize
     named.filter(|query| !judged.contains(query) && !dataset.left_out().contains(*query)).collect::<BTreeSet<_>>().len()
 }
 
+/// A row whose p is still to be drawn: the differences and the margin that they are tested against.
+struct Unproven {
+    row: Row,
+    test: Option<(Sample, f64)>,
+}
+
 /// A part of the queries.
 struct Part<'a> {
     name: &'a str,
@@ -160,7 +171,7 @@ struct Arms<'a> {
 
 impl Arms<'_> {
     /// Numbers of one metric over some queries. `slice`: what they are, where they are not all.
-    fn row(&self, metric: usize, rule: &Rule, queries: &[usize], slice: Option<Part<'_>>) -> Row {
+    fn row(&self, metric: usize, rule: &Rule, queries: &[usize], slice: Option<Part<'_>>) -> Unproven {
         let queries = &self.counted(metric, queries);
         let candidate = column(&self.candidate, metric, queries);
         let label = match &slice {
@@ -174,21 +185,38 @@ impl Arms<'_> {
             candidate_lower: of_candidate.as_ref().filter(|_| rule.confident() && slice.is_none()).map(lower),
             ..Row::absolute(candidate.len() as u64, rounded(mean(&candidate)))
         };
-        let Some(baseline) = self.baseline.as_ref().map(|values| column(values, metric, queries)) else { return row };
+        let Some(baseline) = self.baseline.as_ref().map(|values| column(values, metric, queries)) else {
+            return Unproven { row, test: None };
+        };
         let baseline_mean = rounded(mean(&baseline));
         let compared = Row { n: 0, clusters: None, baseline: Some(baseline_mean), ..row };
-        let Some(sample) = self.differences(metric, &candidate, &baseline, queries) else { return compared };
+        let Some(sample) = self.differences(metric, &candidate, &baseline, queries) else {
+            return Unproven { row: compared, test: None };
+        };
         let margin = match slice {
             None => rule.margin().and_then(|margin| margin.against(Some(baseline_mean))),
             Some(part) => part.margin,
         };
-        let tested = tested(&sample, margin, self.statistics, (self.inputs, &label), DRAWS);
-        Row {
+        let bounded = bounded(&sample, self.statistics, (self.inputs, &label), DRAWS);
+        let row = Row {
             candidate: compared.candidate,
             baseline: compared.baseline,
             candidate_lower: compared.candidate_lower,
-            ..tested
-        }
+            ..bounded
+        };
+        let tests = self.statistics.method == Method::PairedSignFlip;
+        Unproven { row, test: margin.filter(|_| tests).map(|margin| (sample, margin)) }
+    }
+
+    /// Rows with their p. The metrics of the same queries are tested with the same signs, all at once.
+    fn proven(&self, rows: impl Iterator<Item = Unproven>, part: &str) -> Vec<Row> {
+        let rows: Vec<Unproven> = rows.collect();
+        let tests: Vec<(&Sample, f64)> =
+            rows.iter().filter_map(|row| row.test.as_ref()).map(|(sample, margin)| (sample, *margin)).collect();
+        let mut found = sign_flip_ps(&tests, self.seed(part, "signs"), DRAWS).into_iter();
+        let p = |test: Option<&(Sample, f64)>| test.and_then(|_| found.next()).map(rounded);
+        let ps: Vec<Option<f64>> = rows.iter().map(|row| row.test.as_ref()).map(p).collect();
+        rows.into_iter().zip(ps).map(|(unproven, p)| Row { p, ..unproven.row }).collect()
     }
 
     fn seed(&self, label: &str, what: &str) -> Seed {
@@ -234,30 +262,31 @@ impl Arms<'_> {
         let mut rows = Vec::new();
         let mut samples = Vec::new();
         for (slice, group) in groups.iter().enumerate() {
-            for (metric, rule) in guarding() {
+            let unproven = guarding().map(|(metric, rule)| {
                 let margin = limit(criteria, whole, metric).filter(|_| is_required(rules, &group.name));
-                let row = self.row(metric, rule, &group.queries, Some(Part { name: &group.name, margin }));
+                self.row(metric, rule, &group.queries, Some(Part { name: &group.name, margin }))
+            });
+            for ((metric, _), row) in guarding().zip(self.proven(unproven, &group.name)) {
                 let large = row.n >= rules.min_queries();
                 samples.push(self.slice_differences(metric, &group.queries).filter(|_| large));
                 rows.push(SliceRow { slice, name: group.name.clone(), metric, harm: None, row });
             }
         }
         let guardrails = samples.iter().flatten().count();
-        // Beyond a few hundred guardrails the smallest p that can be drawn would be too large to reject anything.
-        let draws = (2.0 * guardrails as f64 / self.statistics.alpha).ceil().max(f64::from(DRAWS)) as u32;
         let harm: Vec<(usize, f64)> = samples
             .iter()
             .zip(&rows)
             .enumerate()
             .filter_map(|(i, (sample, row))| {
                 let label = format!("{} {}", row.metric, row.name);
-                Some((i, harm_p(sample.as_ref()?, self.seed(&label, "harm"), draws)))
+                Some((i, harm(sample.as_ref()?, self.seed(&label, "harm"))))
             })
             .collect();
         let adjusted = holm::adjusted(&harm.iter().map(|(_, p)| *p).collect::<Vec<_>>());
         for ((i, _), p) in harm.iter().zip(adjusted) {
             if let Some(row) = rows.get_mut(*i) {
-                row.harm = Some(rounded(p));
+                // A p is above 0, with six decimals too.
+                row.harm = Some(rounded(p).max(LEAST_HARM));
             }
         }
         let order = |row: &SliceRow| order(criteria, rules, whole, row);
@@ -293,7 +322,7 @@ impl Arms<'_> {
             candidate: rounded(unjudged_share(dataset, candidate)),
             baseline: rounded(unjudged_share(dataset, baseline)),
             difference: rounded(sample.mean()),
-            upper: tested(&sample, None, self.statistics, (self.inputs, "condensed"), DRAWS).upper,
+            upper: bounded(&sample, self.statistics, (self.inputs, "condensed"), DRAWS).upper,
         })
     }
 }
@@ -306,6 +335,13 @@ pub fn tested(
     (inputs, label): (&str, &str),
     draws: u32,
 ) -> Row {
+    let p = margin
+        .filter(|_| statistics.method == Method::PairedSignFlip)
+        .and_then(|margin| sign_flip_p(sample, margin, Seed::of(inputs, label), draws));
+    Row { p: p.map(rounded), ..bounded(sample, statistics, (inputs, label), draws) }
+}
+
+fn bounded(sample: &Sample, statistics: &Statistics, (inputs, label): (&str, &str), draws: u32) -> Row {
     let bounds = match statistics.method {
         Method::PairedSignFlip | Method::PairedT => t_bounds(sample, statistics.alpha),
         Method::BoundedMean => {
@@ -314,20 +350,31 @@ pub fn tested(
             bounded_mean::bounds(&units, -drop, drop, statistics.alpha, seed, draws)
         }
     };
-    let p = margin
-        .filter(|_| statistics.method == Method::PairedSignFlip)
-        .and_then(|margin| sign_flip_p(sample, margin, Seed::of(inputs, label), draws));
     Row {
         clusters: sample.clusters().map(|n| n as u64),
         sd: unit_deviation(sample).map(rounded),
         difference: Some(rounded(sample.mean())),
         lower: bounds.map(|(lower, _)| rounded(lower)),
         upper: bounds.map(|(_, upper)| rounded(upper)),
-        p: p.map(rounded),
         nonzero: Some(sample.changed() as u64),
         min: Some(rounded(sample.min())),
         ..Row::absolute(sample.len() as u64, 0.0)
     }
+}
+
+/// p of "not worse". Among hundreds of guardrails Holm asks for a p below the smallest that so many draws can give; more
+/// draws for more guardrails would take the square of the time. Where no draw reached the sum, what no sum can exceed
+/// stands instead: a p above the smallest drawn one is that of the draws, one below it is a bound, so that neither
+/// rejects an unchanged slice too often.
+fn harm(sample: &Sample, seed: Seed) -> f64 {
+    let p = harm_p(sample, seed, DRAWS);
+    let none_reached = sample.units().len() > EXACT_UP_TO && p * (f64::from(DRAWS) + 1.0) < 1.5;
+    if !none_reached {
+        return p;
+    }
+    let sum: f64 = sample.units().iter().map(|unit| -unit.sum).sum();
+    let squares: f64 = sample.units().iter().map(|unit| unit.sum * unit.sum).sum();
+    p.min(holm::tail(sum, squares))
 }
 
 /// Where a row stands: required slices, then those that lost enough to fail the gate, then by p.
@@ -503,6 +550,21 @@ mod tests {
             (legal.name.as_str(), legal.n, legal.candidate, legal.baseline),
             ("domain=legal", 60, 0.38, Some(0.5))
         );
+    }
+
+    #[test]
+    fn one_broken_slice_of_hundreds_is_found() {
+        // Beyond 250 guardrails 2m/alpha draws would be needed for a p that Holm rejects.
+        let lost: Vec<f64> = (0..60).map(|i| if i % 3 == 0 { 0.1 } else { -0.3 }).collect();
+        let broken = harm(&Sample::plain(&lost).unwrap(), Seed::of("i", "l"));
+        assert!(broken < 0.05 / 2000.0, "{broken}");
+        let mut all = vec![0.5; 1999];
+        all.push(broken);
+        assert!(holm::adjusted(&all)[1999] <= 0.05);
+        // One that a draw reached has the p of the draws.
+        let less: Vec<f64> = (0..60).map(|i| if i % 2 == 0 { 0.1 } else { -0.16 }).collect();
+        let sample = Sample::plain(&less).unwrap();
+        assert_eq!(harm(&sample, Seed::of("i", "l")), harm_p(&sample, Seed::of("i", "l"), DRAWS));
     }
 
     #[test]

@@ -21,6 +21,12 @@ pub fn adjusted(p: &[f64]) -> Vec<f64> {
     result
 }
 
+/// How often random signs give a sum of at least `sum` of numbers with this sum of squares: at most so often (Hoeffding,
+/// *Probability inequalities for sums of bounded random variables*, JASA 1963).
+pub fn tail(sum: f64, squares: f64) -> f64 {
+    if sum > 0.0 && squares > 0.0 { (-sum * sum / (2.0 * squares)).exp() } else { 1.0 }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -33,6 +39,14 @@ mod tests {
         assert_eq!(adjusted(&[0.9, 0.8]), [1.0, 1.0]);
         assert_eq!(adjusted(&[0.05]), [0.05]);
         assert!(adjusted(&[]).is_empty());
+    }
+
+    #[test]
+    fn no_sign_pattern_reaches_a_sum_more_often_than_the_tail_says() {
+        // All signs of twelve equal numbers: P(sum >= 12) = 2^-12, P(sum >= 6) = 299/4096.
+        assert!(tail(12.0, 12.0) >= 1.0 / 4096.0 && tail(12.0, 12.0) < 0.003);
+        assert!(tail(6.0, 12.0) >= 299.0 / 4096.0 && tail(6.0, 12.0) < 0.23);
+        assert_eq!((tail(-1.0, 1.0), tail(0.0, 0.0), tail(f64::NAN, 1.0)), (1.0, 1.0, 1.0));
     }
 
     proptest! {

@@ -16,7 +16,7 @@ use super::signs::{self, Column};
 /// Drawn sign patterns of the sign-flip test.
 pub const DRAWS: u32 = 10_000;
 /// Up to here every sign pattern is looked at instead.
-const EXACT_UP_TO: usize = 20;
+pub const EXACT_UP_TO: usize = 20;
 /// Power for which needed queries are computed.
 const POWER: f64 = 0.8;
 /// Largest credible drop of one query: metrics lie in [0, 1].

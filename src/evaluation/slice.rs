@@ -2,7 +2,7 @@
 //!
 //! Invariant: slices stand in bytewise order of key and value, and each holds its queries in the order of the data set.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest as _, Sha256};
 
@@ -12,6 +12,42 @@ use super::dataset::{Dataset, hex};
 const MAX_NAME_BYTES: usize = 63;
 /// Digits of its digest in a shortened name.
 const DIGITS: usize = 8;
+
+/// Most slices of a gate. More of them are no groups: each has a query or two, and nothing can be said of it.
+pub const MAX_SLICES: usize = 1_000;
+
+/// Keys with more values than can be slices.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "slices.by makes {found} slices of the judged queries ({by_key}; such as `{example}`), a gate takes at most \
+     {MAX_SLICES}; slice by keys with few values, such as a domain or a language, and write coarser values into the \
+     queries' metadata or slices.tsv (--slices FILE) where there are none"
+)]
+pub struct TooManySlices {
+    found: usize,
+    /// How many values each key has.
+    by_key: String,
+    example: String,
+}
+
+/// Looks whether a gate can take what its keys make.
+pub fn check(dataset: &Dataset, keys: &[String]) -> Result<(), TooManySlices> {
+    let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for metadata in dataset.judged().filter_map(|(query, _)| dataset.metadata(query)) {
+        for key in keys {
+            values.entry(key).or_default().extend(metadata.get(key).map(String::as_str));
+        }
+    }
+    let found = values.values().map(BTreeSet::len).sum();
+    if found <= MAX_SLICES {
+        return Ok(());
+    }
+    let largest = values.iter().max_by_key(|(_, values)| values.len());
+    let example = largest.and_then(|(key, values)| Some(short_name(&format!("{key}={}", values.first()?))));
+    let by_key: Vec<String> =
+        values.iter().map(|(key, values)| format!("`{}` has {} values", short_name(key), values.len())).collect();
+    Err(TooManySlices { found, by_key: by_key.join(", "), example: example.unwrap_or_default() })
+}
 
 /// The queries that share a value of a metadata key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +87,7 @@ pub fn clusters(dataset: &Dataset, key: &str) -> Vec<usize> {
 
 /// How many different clusters a list names.
 pub fn distinct(clusters: &[usize]) -> usize {
-    clusters.iter().collect::<std::collections::BTreeSet<_>>().len()
+    clusters.iter().collect::<BTreeSet<_>>().len()
 }
 
 /// A name that takes at most 63 bytes of a receipt, where all but plain ASCII is escaped: as it is, or where it does not
@@ -112,6 +148,26 @@ mod tests {
             [("domain=a=b", &[1][..]), ("domain=legal", &[0, 2][..]), ("lang=3", &[4][..]), ("lang=de", &[0, 2][..])]
         );
         assert!(slices(&set, &["other".to_owned()]).is_empty());
+    }
+
+    #[test]
+    fn more_values_than_a_gate_takes_are_refused_with_what_to_write() {
+        let metadata = |n: usize| (0..n).map(|i| format!(r#"{{"url":"u{i:06}","lang":"de"}}"#)).collect::<Vec<_>>();
+        let set = |n| dataset(&metadata(n).iter().map(String::as_str).collect::<Vec<_>>());
+        let keys = ["lang".to_owned(), "url".to_owned()];
+        assert_eq!(check(&set(999), &keys), Ok(()));
+        let many = set(1_000);
+        assert_eq!(check(&many, &keys[..1]), Ok(()));
+        let error = check(&many, &keys).unwrap_err().to_string();
+        for part in [
+            "slices.by makes 1001 slices",
+            "`lang` has 1 values, `url` has 1000 values",
+            "such as `url=u000000`",
+            "takes at most 1000",
+            "slice by keys with few values",
+        ] {
+            assert!(error.contains(part), "{error}");
+        }
     }
 
     #[test]

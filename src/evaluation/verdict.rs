@@ -4,9 +4,9 @@
 //! measured, and both must say the same.
 //!
 //! Layout: [`rule`] what must hold; [`evidence`] what was measured; [`comparing`] one metric against its margin;
-//! [`slices`] groups of queries; [`advice`] what a set is too small for.
+//! [`slices`] groups of queries; [`advice`] what a set is too small for; [`soundness`] numbers that no sample has.
 //!
-//! Invariants: the first rule that matches decides; what is missing, contradicts itself or is no number never passes; a
+//! Invariants: the first rule that matches decides; what contradicts itself is an Error, what is missing never passes; a
 //! measurement that was to be compared and has no baseline never passes; p can only take a Pass away.
 
 mod advice;
@@ -14,6 +14,7 @@ mod comparing;
 mod evidence;
 mod rule;
 mod slices;
+mod soundness;
 
 use std::fmt;
 
@@ -155,8 +156,19 @@ pub fn error(reason: Reason, sentence: impl Into<String>) -> GateJudged {
     GateJudged { gate: Judged::new(reason, sentence.into()), metrics: Vec::new(), slices: Vec::new() }
 }
 
-/// Judges a run.
+/// Judges a run. Numbers that cannot come from any sample are judged by nothing.
 pub fn judge(criteria: &Criteria<'_>, evidence: &Evidence) -> GateJudged {
+    match soundness::unsound(criteria, evidence) {
+        Some(what) => error(
+            Reason::ReceiptRejected,
+            format!("The numbers of the run contradict each other and do not count: {what}."),
+        ),
+        None => decide(criteria, evidence),
+    }
+}
+
+/// The rules.
+fn decide(criteria: &Criteria<'_>, evidence: &Evidence) -> GateJudged {
     if let Some(sentence) = evidence.coverage.low() {
         return error(Reason::LowCoverage, sentence);
     }

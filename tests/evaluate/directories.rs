@@ -10,6 +10,11 @@ struct Words {
 
 const WORDS: [&str; 8] = ["north", "east", "south", "west", "up", "down", "left", "right"];
 
+/// Where a word belongs.
+fn domain(word: &str) -> &'static str {
+    if ["north", "east", "south", "west"].contains(&word) { "compass" } else { "body" }
+}
+
 /// A model directory: each word has its own direction, `off` of all others mixed in.
 fn toy_model(directory: &Path, off: f32) {
     use safetensors::tensor::{Dtype, TensorView};
@@ -38,11 +43,20 @@ impl Words {
         let text = |a: &str, b: &str| format!("{a} {a} {b} {b} {b}");
         words.place.write(
             "corpus.jsonl",
-            &lines(&|a, b| format!("{}\n", json!({"_id": format!("{a}-{b}"), "title": "", "text": text(a, b)}))),
+            &lines(&|a, b| {
+                let metadata = json!({"domain": domain(a)});
+                format!(
+                    "{}\n",
+                    json!({"_id": format!("{a}-{b}"), "title": "", "text": text(a, b), "metadata": metadata})
+                )
+            }),
         );
         words.place.write(
             "queries.jsonl",
-            &lines(&|a, b| format!("{}\n", json!({"_id": format!("q-{a}-{b}"), "text": format!("{b} {b} {a}")}))),
+            &lines(&|a, b| {
+                let (id, text, metadata) = (format!("q-{a}-{b}"), format!("{b} {b} {a}"), json!({"domain": domain(a)}));
+                format!("{}\n", json!({"_id": id, "text": text, "metadata": metadata}))
+            }),
         );
         let qrels = lines(&|a, b| format!("q-{a}-{b}\t{a}-{b}\t1\n"));
         words.place.write("qrels.tsv", &format!("query-id\tcorpus-id\tscore\n{qrels}"));
@@ -59,7 +73,15 @@ impl Words {
 
     fn index(&self, out: &str, flags: &[&str]) {
         let output = Command::new(env!("CARGO_BIN_EXE_rag"))
-            .args(["index", "--format", "jsonl", "--map", "id=_id", "--source", &self.path("corpus.jsonl")])
+            .args([
+                "index",
+                "--format",
+                "jsonl",
+                "--map",
+                "id=_id,metadata=domain",
+                "--source",
+                &self.path("corpus.jsonl"),
+            ])
             .args(["--model", &self.path("model"), "--out", &self.path(out)])
             .args(flags)
             .env_remove("RAG_JOB")
@@ -122,6 +144,15 @@ fn a_directory_gives_what_a_server_over_it_gives() {
         let served = run("served.run", &["--candidate", &serving.url]);
         let read = run("read.run", &["--candidate", &index, "--candidate-mode", mode, "--model", &model]);
         assert_eq!(served, read, "{mode}");
+        // The domains of documents come from the metadata of either, and of a run file from the file of documents.
+        let share = |summary: &str| -> Value {
+            serde_json::from_str::<Value>(summary).unwrap()["facts"]["contamination@10"]["candidate"].clone()
+        };
+        let flags = ["--candidate", &words.path("read.run"), "--corpus", &words.path("corpus.jsonl")];
+        assert_eq!(share(&out(&words.evaluate(&flags))), share(&read.0), "{mode}");
+        assert_eq!(share(&out(&words.evaluate(&flags[..2]))), Value::Null, "without labels there is no share");
+        let found = share(&read.0);
+        assert!(found["hits"].as_u64().unwrap() > 400 && found["share"].as_f64().unwrap() > 0.0, "{mode}: {found}");
         assert!(runs.insert(read), "{mode} gives another run and other inputs than the other modes");
     }
 }

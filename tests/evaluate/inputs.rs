@@ -115,23 +115,56 @@ fn missing_queries_count_0_or_are_left_out_of_both_arms() {
     let without = |n: usize| lines.lines().skip(5 * n).map(|line| format!("{line}\n")).collect::<String>();
     let few = place.write("few.run", &without(4));
     let many = place.write("many.run", &without(5));
-    let judge = |candidate: &str, missing: &str| {
+    let judge = |candidate: &str, missing: &[&str]| {
         let flags = ["--output", "json", "--metric", "mrr:margin=0.05", "--baseline", &good, "--candidate", candidate];
-        let output = place.judge_runs("qrels.tsv", &[&flags[..], &["--missing", missing]].concat());
+        let output = place.judge_runs("qrels.tsv", &[&flags[..], &["--missing"], missing].concat());
         (code(&output), summary(&output))
     };
-    let (exit, found) = judge(&few, "zero");
+    let (exit, found) = judge(&few, &["zero"]);
     // Four lost queries of 400: too few changes to trust the bounds.
     assert_eq!((exit, &found["reason"]), (4, &json!("Underpowered")));
     assert_eq!((&found["metrics"][0]["candidate"], &found["metrics"][0]["n"]), (&json!(0.99), &json!(400)));
     assert_eq!((&found["queries"]["missingInCandidate"], &found["facts"]["leftOut"]), (&json!(4), &json!(0)));
-    let (exit, found) = judge(&few, "drop");
+    let (exit, found) = judge(&few, &["drop"]);
     assert_eq!((exit, &found["metrics"][0]["candidate"], &found["metrics"][0]["n"]), (0, &json!(1.0), &json!(396)));
     assert_eq!((&found["metrics"][0]["baseline"], &found["facts"]["leftOut"]), (&json!(1.0), &json!(4)));
     assert_eq!((&found["queries"]["judged"], &found["queries"]["unjudged"]), (&json!(400), &json!(0)));
     // A candidate that answers only where it is good must not pass.
-    let (exit, found) = judge(&many, "drop");
-    assert_eq!((exit, &found["reason"]), (4, &json!("LowCoverage")));
+    for missing in ["drop", "zero"] {
+        let (exit, found) = judge(&many, &[missing]);
+        assert_eq!((exit, &found["reason"]), (4, &json!("LowCoverage")));
+        let told = found["message"].as_str().unwrap();
+        assert!(told.contains("the candidate names 395 of 400 judged queries; 5 are missing"), "{told}");
+    }
+    let (exit, found) = judge(&many, &["drop", "--allow-missing"]);
+    assert_eq!((exit, &found["metrics"][0]["n"], &found["facts"]["leftOut"]), (0, &json!(395), &json!(5)));
+}
+
+#[test]
+fn a_baseline_that_lacks_queries_does_not_flatter_the_candidate() {
+    let place = Place::new(400);
+    let good = place.run("good.run", 400, |_| 1);
+    // Worse in every query, but the baseline was not asked for most of them.
+    let worse = place.run("worse.run", 400, |_| 2);
+    let part = std::fs::read_to_string(&good).unwrap();
+    let part: String = part.lines().take(5 * 150).map(|line| format!("{line}\n")).collect();
+    let part = place.write("part.run", &part);
+    let judge = |flags: &[&str]| {
+        let all = ["--output", "json", "--metric", "mrr:margin=0.05", "--candidate", &worse, "--baseline"];
+        let output = place.judge_runs("qrels.tsv", &[&all[..], flags].concat());
+        (code(&output), summary(&output))
+    };
+    assert_eq!(judge(&[&good]).0, 1);
+    let (exit, found) = judge(&[&part]);
+    assert_eq!((exit, &found["verdict"], &found["reason"]), (4, &json!("Error"), &json!("LowCoverage")));
+    let told = found["message"].as_str().unwrap();
+    for text in
+        ["part.run: the baseline names 150 of 400", "250 are missing, first `q150`, `q151`, `q152`", "--allow-missing"]
+    {
+        assert!(told.contains(text), "{text}: {told}");
+    }
+    // Who says that they found nothing takes what follows.
+    assert_eq!(judge(&[&part, "--allow-missing"]).0, 0);
 }
 
 #[test]

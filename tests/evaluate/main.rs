@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod directories;
+mod domains;
 mod inputs;
 mod over_http;
 

@@ -7,7 +7,7 @@ use super::LEAST_COVERAGE;
 /// Rows of slices that travel in a receipt, and so take part in a verdict.
 pub const MAX_SLICE_ROWS: usize = 8;
 /// Rounding to six decimals moves a number by this much at most, twice.
-const ROUNDING: f64 = 2e-6;
+pub(super) const ROUNDING: f64 = 2e-6;
 
 /// The numbers of one metric, over all queries or a slice of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -143,13 +143,17 @@ pub struct Coverage {
 }
 
 impl Coverage {
+    /// Whether an arm answered too few.
+    pub fn is_low(answered: u64, queries: u64) -> bool {
+        (answered as f64) < LEAST_COVERAGE * queries as f64
+    }
+
     /// Said when an arm left too much unanswered.
     pub(super) fn low(&self) -> Option<String> {
         let arms = [("candidate", Some(self.candidate)), ("baseline", self.baseline)];
         arms.into_iter().find_map(|(arm, answered)| {
             let answered = answered?;
-            let low = (answered as f64) < LEAST_COVERAGE * self.queries as f64;
-            low.then(|| {
+            Self::is_low(answered, self.queries).then(|| {
                 format!(
                     "The {arm} answered {answered} of {} queries; at least {} % must be answered for a verdict.",
                     self.queries,

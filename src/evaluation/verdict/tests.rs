@@ -1,12 +1,15 @@
 use proptest::prelude::*;
 
 use super::comparing::LEAST_QUERIES;
+// The rules alone: their rows are made up, so that one number can be moved at a time.
+use super::decide as judge;
 use super::*;
 use crate::evaluation::paired::{floor_queries, t_bounds, unit_deviation};
 use crate::evaluation::sample::Sample;
 
 mod boundaries;
 mod guards;
+mod soundness;
 
 fn rule(margin: Option<f64>, floor: Option<f64>, max: Option<f64>) -> Rule {
     Rule::new("ndcg@10", Wanted { margin: margin.map(Margin::Absolute), floor, max, ..Wanted::default() }).unwrap()

@@ -14,8 +14,10 @@ use super::plan::Asking;
 use super::progress::Progress;
 use super::stopped::{Cause, Stopped};
 use crate::evaluation::dataset::Dataset;
+use crate::evaluation::mixed::{DEPTH, Domains, KEY};
 use crate::evaluation::run::{Hit, Run, collapsed};
 use crate::evaluation::verdict::LEAST_COVERAGE;
+use crate::metadata::Metadata;
 use crate::worker::serve::MAX_K_EVALUATION;
 
 /// Questions at once.
@@ -44,10 +46,24 @@ pub enum SearchError {
     OtherRevision(String),
 }
 
+/// Documents that are asked for their domain: those whose share is told, and as many again where ties or the query's own
+/// document push them down.
+pub const DESCRIBED: usize = 2 * DEPTH;
+
+/// The domain that the metadata of a document tells.
+pub fn domain(metadata: &Metadata) -> Option<&str> {
+    metadata.get(KEY)?.as_str()
+}
+
 /// Something that answers questions with scored chunks.
 pub trait Searcher: Send + Sync {
     /// What it serves.
     fn served(&self) -> &Served;
+
+    /// Domains of the first documents of what was answered; empty where none was told.
+    fn domains(&self) -> Domains {
+        Domains::new()
+    }
 
     /// The best chunks for a query: the document that each belongs to, and its score.
     fn search<'a>(&'a self, query: &'a str, chunks: usize) -> BoxFuture<'a, Result<Vec<Hit>, SearchError>>;
@@ -59,6 +75,8 @@ pub struct Answers {
     pub run: Run,
     /// Queries that were answered.
     pub answered: usize,
+    /// Domains of the first documents, as far as the arm tells them.
+    pub domains: Domains,
 }
 
 /// Asks every judged query for its best documents.
@@ -98,7 +116,7 @@ pub async fn ask(
     if asking.counting.ignore_identical_ids {
         run.drop_identical_ids();
     }
-    Ok(Answers { run, answered })
+    Ok(Answers { run, answered, domains: searcher.domains() })
 }
 
 async fn ask_one(searcher: &dyn Searcher, text: &str, depth: usize, first: usize) -> Result<Vec<Hit>, SearchError> {

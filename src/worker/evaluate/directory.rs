@@ -7,20 +7,21 @@
 //! summary of a run does not depend on how the index was reached.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 
-use super::arm::{SearchError, Searcher, Served};
+use super::arm::{DESCRIBED, SearchError, Searcher, Served, domain};
 use super::stopped::{Cause, Stopped};
 use crate::api::release::{Mode, Retrieval};
 use crate::embedding::{EmbedError, Encoder, Side};
+use crate::evaluation::mixed::Domains;
 use crate::evaluation::run::Hit;
 use crate::store::Manifest;
 use crate::store::embedded::read_manifest;
 use crate::worker::encoder;
 use crate::worker::exit::Failure;
-use crate::worker::serve::engine::{Engine, Settings};
+use crate::worker::serve::engine::{self, Engine, Settings};
 use crate::worker::serve::{evaluation_question, revision};
 
 /// An encoder of this machine.
@@ -103,11 +104,14 @@ impl Encoder for Absent {
 pub struct DirectorySearcher {
     engine: Engine,
     served: Served,
+    /// Documents whose domain is looked up.
+    describe: usize,
+    domains: Mutex<Domains>,
 }
 
 impl DirectorySearcher {
-    /// Reads the vectors into memory.
-    pub fn open(directory: &Directory) -> Result<Self, Stopped> {
+    /// Reads the vectors into memory. `labelled`: the domains of documents are wanted.
+    pub fn open(directory: &Directory, labelled: bool) -> Result<Self, Stopped> {
         let unreadable = |failure: Failure| Stopped::new(Cause::SourceUnavailable, failure.to_string());
         let settings = Settings::of(&directory.retrieval).map_err(unreadable)?;
         let engine = Engine::open(&directory.path, directory.encoder.clone(), settings).map_err(unreadable)?;
@@ -119,7 +123,8 @@ impl DirectorySearcher {
             documents: Some(manifest.documents),
             chunks: Some(manifest.chunks),
         };
-        Ok(Self { engine, served })
+        let describe = if labelled { DESCRIBED } else { 0 };
+        Ok(Self { engine, served, describe, domains: Mutex::default() })
     }
 }
 
@@ -128,10 +133,18 @@ impl Searcher for DirectorySearcher {
         &self.served
     }
 
+    fn domains(&self) -> Domains {
+        self.domains.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn search<'a>(&'a self, query: &'a str, chunks: usize) -> BoxFuture<'a, Result<Vec<Hit>, SearchError>> {
         Box::pin(async move {
             let question = evaluation_question(query, chunks).map_err(SearchError::Failed)?;
-            let hits = self.engine.search(question).await.map_err(|e| SearchError::Failed(e.to_string()))?;
+            let failed = |e: engine::SearchError| SearchError::Failed(e.to_string());
+            let hits = self.engine.search(question).await.map_err(failed)?;
+            let described = self.engine.described(&hits, self.describe).await.map_err(failed)?;
+            let told = described.iter().filter_map(|c| Some((c.document.clone(), domain(&c.metadata)?.to_owned())));
+            self.domains.lock().unwrap_or_else(PoisonError::into_inner).extend(told);
             Ok(hits.iter().map(|hit| Hit { document: hit.document().to_owned(), score: hit.score }).collect())
         })
     }

@@ -6,11 +6,15 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::measure::Answered;
 use super::plan::Gate;
+use crate::evaluation::compare::Comparison;
 use crate::evaluation::dataset::Dataset;
 use crate::evaluation::likeness::likeness;
 use crate::evaluation::metric::{Gains, Metric};
+use crate::evaluation::mixed::{self, MOST_CONTAMINATION, Means};
 use crate::evaluation::run::Run;
+use crate::evaluation::verdict::SliceRules;
 
 /// Facts of a run, as `--output json` prints them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,6 +30,15 @@ pub struct Facts {
     rbo: Option<f64>,
     /// For rank-biased precision: what the unjudged documents could add at most.
     residuals: BTreeMap<String, OfArms>,
+    /// Share of the first ten documents that are of another domain than their query.
+    #[serde(rename = "contamination@10", skip_serializing_if = "Option::is_none")]
+    contamination: Option<Contaminated>,
+    /// For each key of the slices and each metric.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    means: Vec<MeansOf>,
+    /// What deserves a look; nothing follows from it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
     /// Judged queries left out because an arm did not answer.
     left_out: usize,
     /// Judged queries without a nugget, where a metric counts nuggets.
@@ -39,9 +52,58 @@ struct OfArms {
     baseline: Option<f64>,
 }
 
+/// Of each arm; absent where no label is known.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+struct Contaminated {
+    candidate: Option<Share>,
+    baseline: Option<Share>,
+}
+
+/// A share, and what it is of.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+struct Share {
+    share: f64,
+    hits: usize,
+}
+
+/// The mean of the queries beside that of the slices of a key.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct MeansOf {
+    key: String,
+    metric: String,
+    candidate: Pair,
+    baseline: Option<Pair>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Pair {
+    micro: f64,
+    #[serde(rename = "macro")]
+    macro_: f64,
+    macro_micro_gap: f64,
+}
+
+impl From<Means> for Pair {
+    fn from(means: Means) -> Self {
+        let Means { micro, macro_ } = means;
+        Self { micro: rounded(micro), macro_: rounded(macro_), macro_micro_gap: rounded(means.gap()) }
+    }
+}
+
 impl Facts {
-    /// Looks at the lists of both arms.
-    pub fn of(dataset: &Dataset, gate: &Gate, candidate: &Run, baseline: Option<&Run>) -> Self {
+    /// Looks at the lists and values of both arms.
+    pub fn of(
+        dataset: &Dataset,
+        gate: &Gate,
+        of_candidate: &Answered,
+        of_baseline: Option<&Answered>,
+        comparison: &Comparison,
+    ) -> Self {
+        let (candidate, baseline) = (&of_candidate.run, of_baseline.map(|answered| &answered.run));
+        let contamination = contamination(dataset, of_candidate, of_baseline);
+        let (means, opposed) = means(dataset, gate, comparison);
+        let warnings = contamination.iter().flat_map(Contaminated::warnings).chain(opposed).collect();
         let likeness = likeness(dataset, candidate, baseline);
         let compared = likeness.baseline;
         let metrics: Vec<Metric> = gate.judging.rules.iter().map(|rule| rule.metric()).collect();
@@ -59,9 +121,38 @@ impl Facts {
             overlap: compared.map(|c| rounded(c.overlap)),
             rbo: compared.map(|c| rounded(c.rbo)),
             residuals: residuals.collect(),
+            contamination,
+            means,
+            warnings,
             left_out: dataset.left_out().len(),
             without_nuggets: nuggets.then(|| dataset.judged_count().saturating_sub(dataset.with_nuggets())),
         }
+    }
+
+    /// What deserves a look, in sentences.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Everything that is told of domains and slices, for people: a line each.
+    pub fn of_domains(&self) -> Vec<String> {
+        let told = |share: Option<Share>| {
+            share.map_or_else(|| "unknown".to_owned(), |s| format!("{:.4} of {} documents", s.share, s.hits))
+        };
+        let mut lines: Vec<String> = Vec::new();
+        lines.extend(self.contamination.map(|found| {
+            let baseline = found.baseline.map(|share| format!(" (baseline {})", told(Some(share))));
+            format!("contamination@10 {}{}", told(found.candidate), baseline.unwrap_or_default())
+        }));
+        lines.extend(self.means.iter().map(|found| {
+            let pair = |p: Pair| {
+                format!("of queries {:.4}, of slices {:.4}, macroMicroGap {:+.4}", p.micro, p.macro_, p.macro_micro_gap)
+            };
+            let baseline = found.baseline.map(|baseline| format!("; baseline {}", pair(baseline)));
+            let (metric, key) = (&found.metric, &found.key);
+            format!("{metric} by {key}: mean {}{}", pair(found.candidate), baseline.unwrap_or_default())
+        }));
+        lines
     }
 
     /// One line for people.
@@ -84,6 +175,58 @@ impl Facts {
         parts.extend(self.without_nuggets.filter(|n| *n > 0).map(|n| format!("{n} queries without nuggets")));
         parts.join(", ")
     }
+}
+
+impl Contaminated {
+    fn warnings(&self) -> Vec<String> {
+        let arms = [("candidate", self.candidate), ("baseline", self.baseline)];
+        let high = arms.into_iter().filter_map(|(arm, share)| Some((arm, share?)));
+        high.filter(|(_, found)| found.share > MOST_CONTAMINATION)
+            .map(|(arm, found)| {
+                format!(
+                    "{:.0} % of the first ten documents of the {arm} are of another domain than their query, more than \
+                     {:.0} %.",
+                    found.share * 100.0,
+                    MOST_CONTAMINATION * 100.0
+                )
+            })
+            .collect()
+    }
+}
+
+/// `None`: no arm has a document and a query of a known domain.
+fn contamination(dataset: &Dataset, candidate: &Answered, baseline: Option<&Answered>) -> Option<Contaminated> {
+    let share = |answered: &Answered| {
+        let found = mixed::contamination(dataset, &answered.run, &answered.domains)?;
+        Some(Share { share: rounded(found.share), hits: found.hits })
+    };
+    let found = Contaminated { candidate: share(candidate), baseline: baseline.and_then(share) };
+    (found.candidate.is_some() || found.baseline.is_some()).then_some(found)
+}
+
+/// The means of each key and metric, and what is said where they moved apart.
+fn means(dataset: &Dataset, gate: &Gate, comparison: &Comparison) -> (Vec<MeansOf>, Vec<String>) {
+    let metrics: Vec<Metric> = gate.judging.rules.iter().map(|rule| rule.metric()).collect();
+    let (mut found, mut opposed) = (Vec::new(), Vec::new());
+    for key in gate.judging.slices.as_ref().map(SliceRules::by).unwrap_or_default() {
+        let of_candidate = mixed::means(dataset, key, &metrics, &comparison.candidate);
+        let of_baseline = comparison.baseline.as_ref().map(|values| mixed::means(dataset, key, &metrics, values));
+        for (i, metric) in metrics.iter().enumerate() {
+            let Some(candidate) = of_candidate.get(i).copied().flatten() else { continue };
+            let baseline = of_baseline.as_ref().and_then(|means| means.get(i).copied().flatten());
+            if let Some(baseline) = baseline.filter(|baseline| mixed::opposed(candidate, *baseline)) {
+                opposed.push(format!(
+                    "{metric} by {key}: the mean of the queries changed by {:+.4}, that of the slices by {:+.4}; large and \
+                     small slices moved apart.",
+                    candidate.micro - baseline.micro,
+                    candidate.macro_ - baseline.macro_
+                ));
+            }
+            let (key, metric) = (key.clone(), metric.to_string());
+            found.push(MeansOf { key, metric, candidate: candidate.into(), baseline: baseline.map(Pair::from) });
+        }
+    }
+    (found, opposed)
 }
 
 fn mean_residual(dataset: &Dataset, metric: Metric, run: &Run) -> Option<f64> {

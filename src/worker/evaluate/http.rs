@@ -4,6 +4,7 @@
 //! answers 429, 502, 503 and 504 are tried again within that time, since a Service may refuse the first
 //! connection to a pod that has just become ready; every answer must come from the revision found at the start.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -12,11 +13,13 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::arm::{SearchError, Searcher, Served};
+use super::arm::{DESCRIBED, SearchError, Searcher, Served, domain};
 use super::stopped::{Cause, Stopped};
 use crate::embedding::tls;
 use crate::evaluation::lines::short;
+use crate::evaluation::mixed::Domains;
 use crate::evaluation::run::Hit;
+use crate::metadata::Metadata;
 
 /// Time for one question, with its repetitions.
 const QUESTION: Duration = Duration::from_secs(10);
@@ -33,6 +36,9 @@ pub struct HttpSearcher {
     client: Client,
     search: Url,
     served: Served,
+    /// Documents that are asked for their domain; an arm of an older program tells none.
+    describe: Option<usize>,
+    domains: Mutex<Domains>,
 }
 
 #[derive(Deserialize)]
@@ -43,6 +49,8 @@ struct RevisionAnswer {
     fingerprint: String,
     documents: Option<u64>,
     chunks: Option<u64>,
+    #[serde(default)]
+    describe: bool,
 }
 
 #[derive(Deserialize)]
@@ -55,6 +63,8 @@ struct SearchAnswer {
 struct ResultAnswer {
     document: String,
     score: f64,
+    #[serde(default)]
+    metadata: Metadata,
 }
 
 /// An RFC 9457 problem document, as far as it is shown.
@@ -65,8 +75,8 @@ struct ProblemAnswer {
 }
 
 impl HttpSearcher {
-    /// Asks the arm what it serves.
-    pub async fn connect(base: &Url) -> Result<Self, Stopped> {
+    /// Asks the arm what it serves. `labelled`: the domains of documents are wanted.
+    pub async fn connect(base: &Url, labelled: bool) -> Result<Self, Stopped> {
         let unreachable = |text: String| Stopped::new(Cause::EndpointUnavailable, text);
         let client = client().map_err(unreachable)?;
         let (revision, search) = (below(base, "v1/revision"), below(base, "v1/search"));
@@ -80,7 +90,8 @@ impl HttpSearcher {
             documents: answer.documents,
             chunks: answer.chunks,
         };
-        Ok(Self { client, search, served })
+        let describe = (labelled && answer.describe).then_some(DESCRIBED);
+        Ok(Self { client, search, served, describe, domains: Mutex::default() })
     }
 }
 
@@ -89,9 +100,16 @@ impl Searcher for HttpSearcher {
         &self.served
     }
 
+    fn domains(&self) -> Domains {
+        self.domains.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn search<'a>(&'a self, query: &'a str, chunks: usize) -> BoxFuture<'a, Result<Vec<Hit>, SearchError>> {
         Box::pin(async move {
-            let body = serde_json::json!({"query": query, "k": chunks, "noCache": true});
+            let mut body = serde_json::json!({"query": query, "k": chunks, "noCache": true});
+            if let (Some(documents), Some(fields)) = (self.describe, body.as_object_mut()) {
+                fields.insert("describe".to_owned(), documents.into());
+            }
             let request = || self.client.post(self.search.clone()).json(&body);
             let answer: SearchAnswer = call(request, QUESTION).await.map_err(SearchError::Failed)?;
             if answer.revision != self.served.revision {
@@ -109,6 +127,9 @@ impl Searcher for HttpSearcher {
             if answer.results.iter().any(|r| r.document.is_empty()) {
                 return Err(SearchError::Failed("answered with a result without a document id".to_owned()));
             }
+            let told =
+                answer.results.iter().filter_map(|r| Some((r.document.clone(), domain(&r.metadata)?.to_owned())));
+            self.domains.lock().unwrap_or_else(PoisonError::into_inner).extend(told);
             Ok(answer.results.into_iter().map(|r| Hit { document: r.document, score: r.score }).collect())
         })
     }

@@ -6,7 +6,7 @@ use super::arm::{Searcher, Served, ask};
 use super::directory::DirectorySearcher;
 use super::facts::Facts;
 use super::http::HttpSearcher;
-use super::plan::{Arm, Asking, Gate};
+use super::plan::{Arm, Asking, Gate, RunFile};
 use super::progress::Progress;
 use super::stopped::{Cause, Stopped};
 use crate::api::gate::Missing;
@@ -14,8 +14,9 @@ use crate::api::{DataFrom, gate as api};
 use crate::evaluation::compare::{Comparison, compare};
 use crate::evaluation::dataset::{Dataset, hex};
 use crate::evaluation::lines::short;
+use crate::evaluation::mixed::{self, Domains};
 use crate::evaluation::run::{Compat, Run};
-use crate::evaluation::verdict::{Coverage, Evidence};
+use crate::evaluation::verdict::{Coverage, Evidence, LEAST_COVERAGE};
 use crate::worker::job::{self, Counting, EvaluateTask};
 
 /// What an arm answered, and what it is.
@@ -25,6 +26,8 @@ pub struct Answered {
     pub run: Run,
     /// Judged queries that were answered.
     pub answered: usize,
+    /// Domains of the first documents, as far as they are told.
+    pub domains: Domains,
 }
 
 /// What an arm is: enters the digest of the inputs.
@@ -62,20 +65,22 @@ pub async fn answers(
             ),
         )),
         Arm::Url(url) => {
-            let searcher = HttpSearcher::connect(url).await?;
+            let searcher = HttpSearcher::connect(url, mixed::labelled(dataset)).await?;
             asked(name, &searcher, expected, dataset, asking, progress).await
         }
         Arm::Directory(directory) => {
-            let searcher = DirectorySearcher::open(directory)?;
+            let searcher = DirectorySearcher::open(directory, mixed::labelled(dataset))?;
             asked(name, &searcher, expected, dataset, asking, progress).await
         }
-        Arm::Run(file) => read(file, dataset, asking.counting),
+        Arm::Run(file) => read(name, file, dataset, asking.counting),
     }
 }
 
-/// A run file as an arm. A judged query that it does not name found nothing, which is an answer; where such queries are
-/// to be left out, it is none.
-fn read(file: &Path, dataset: &Dataset, counting: Counting) -> Result<Answered, Stopped> {
+/// A run file as an arm. A judged query that it does not name found nothing or was never asked, which the form cannot
+/// tell apart; so it may lack no more than an arm that is asked, unless its user says that they found nothing. Where such
+/// queries are to be left out, they are no answers.
+fn read(name: &str, file: &RunFile, dataset: &Dataset, counting: Counting) -> Result<Answered, Stopped> {
+    let RunFile { path: file, allow_missing } = file;
     let (mut run, digest) = Run::read(file, compat(counting.compat))?;
     if counting.ignore_identical_ids {
         run.drop_identical_ids();
@@ -98,12 +103,45 @@ fn read(file: &Path, dataset: &Dataset, counting: Counting) -> Result<Answered, 
         );
         return Err(Stopped::new(Cause::DatasetInvalid, text));
     }
+    if !allow_missing && Coverage::is_low(named as u64, dataset.judged_count() as u64) {
+        return Err(too_few_named(name, file, dataset, &run));
+    }
     let answered = match counting.missing {
         Missing::Zero => dataset.judged_count(),
+        Missing::Drop if *allow_missing => dataset.judged_count(),
         Missing::Drop => named,
     };
     let identity = Identity { revision: "run".to_owned(), content_digest: hex(&digest), fingerprint: String::new() };
-    Ok(Answered { identity, run, answered })
+    Ok(Answered { identity, run, answered, domains: Domains::new() })
+}
+
+fn too_few_named(name: &str, file: &Path, dataset: &Dataset, run: &Run) -> Stopped {
+    let missing: Vec<&str> =
+        dataset.judged().map(|(query, _)| query).filter(|query| run.list(query).is_none()).collect();
+    let first: Vec<String> = missing.iter().take(3).map(|query| format!("`{}`", short(query))).collect();
+    let text = format!(
+        "{}: the {name} names {} of {} judged queries; {} are missing, first {}. At least {} % must be answered for a \
+         verdict: what is missing counts 0, so that a baseline looks worse than it is and a candidate passes against it. \
+         Give a run of all judged queries; if the missing ones were asked and found nothing, say so with --allow-missing.",
+        file.display(),
+        dataset.judged_count().saturating_sub(missing.len()),
+        dataset.judged_count(),
+        missing.len(),
+        first.join(", "),
+        LEAST_COVERAGE * 100.0
+    );
+    Stopped::new(Cause::LowCoverage, text)
+}
+
+/// The domains of what run files found, from a file of documents. An arm that was asked has told its own.
+pub fn look_up(corpus: &Path, dataset: &Dataset, arms: Vec<(&Arm, &mut Answered)>) -> Result<(), Stopped> {
+    for (arm, answered) in arms {
+        match arm {
+            Arm::Run(_) => answered.domains = mixed::read(corpus, &mixed::shown(dataset, &answered.run))?,
+            Arm::Url(_) | Arm::Directory(_) => {}
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn compat(compat: api::Compat) -> Compat {
@@ -138,7 +176,7 @@ pub async fn asked(
         return Err(changed(name, expected, &identity));
     }
     let answers = ask(searcher, name, dataset, asking, progress).await?;
-    Ok(Answered { identity, run: answers.run, answered: answers.answered })
+    Ok(Answered { identity, run: answers.run, answered: answers.answered, domains: answers.domains })
 }
 
 fn changed(name: &str, expected: &Identity, found: &Identity) -> Stopped {
@@ -188,7 +226,7 @@ pub fn measured(
         ));
     }
     let comparison = compare(dataset, &gate.judging.criteria(), &inputs, of_candidate, of_baseline);
-    let facts = Facts::of(dataset, gate, of_candidate, of_baseline);
+    let facts = Facts::of(dataset, gate, candidate, baseline, &comparison);
     let coverage = Coverage {
         queries: dataset.judged_count().saturating_add(dataset.left_out().len()) as u64,
         candidate: candidate.answered as u64,

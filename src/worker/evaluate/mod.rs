@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use self::directory::Model;
-use self::measure::{Answered, Measured, answers, inputs, leave_out, measured};
+use self::measure::{Answered, Measured, answers, inputs, leave_out, look_up, measured};
 use self::plan::{Arm, Gate, compat_flag, metric_flag, missing_flag};
 use self::progress::Progress;
 use self::report::gather::{self, Found, Told};
@@ -70,6 +70,10 @@ pub struct Args {
     /// "nugget_id": "n1", "required": true, "weight": 1, "doc_ids": ["d1"]}.
     #[arg(long, value_name = "FILE")]
     nuggets: Option<PathBuf>,
+    /// Documents, one JSON object a line: {"_id": "d1", "metadata": {"domain": "legal"}}; tells the domains of what run
+    /// files found, for contamination@10. Arms that are asked tell their own.
+    #[arg(long, value_name = "FILE", requires = "candidate")]
+    corpus: Option<PathBuf>,
     /// What is judged: the URL of the evaluation port of a `rag serve`, an index directory that `rag index` wrote,
     /// or a TREC run file.
     #[arg(long, value_name = "URL|DIR|RUN")]
@@ -100,6 +104,10 @@ pub struct Args {
     /// out of both arms.
     #[arg(long, value_name = "WHAT", value_parser = missing_flag, conflicts_with = "gate")]
     missing: Option<Missing>,
+    /// Take a run file that does not name more than 1 % of the judged queries: they were asked and found nothing. Without
+    /// it such a run is no answer (LowCoverage); index directories and URLs are asked, so that it means nothing to them.
+    #[arg(long, requires = "candidate")]
+    allow_missing: bool,
     /// Which trec_eval decides about equal scores: trec_eval_10 (default) in double precision, trec_eval_9 in single.
     #[arg(long, value_name = "VERSION", value_parser = compat_flag, conflicts_with = "gate")]
     compat: Option<Compat>,
@@ -193,6 +201,7 @@ struct MeasureOrder {
     gate: Gate,
     candidate: Arm,
     baseline: Option<Arm>,
+    corpus: Option<PathBuf>,
 }
 
 impl Order {
@@ -236,9 +245,10 @@ impl Order {
             return Err("the gate says `baseline: None`; remove --baseline".to_owned());
         }
         let models = args.models.iter().map(|directory| Model::load(directory)).collect::<Result<Vec<_>, _>>()?;
-        let candidate = Arm::parse(candidate, args.candidate_mode, &models)?;
-        let baseline = args.baseline.as_deref().map(|arm| Arm::parse(arm, args.baseline_mode, &models)).transpose()?;
-        Ok(Self::Measure(MeasureOrder { files, gate, candidate, baseline }))
+        let arm = |arm: &str, mode| Arm::parse(arm, mode, &models, args.allow_missing);
+        let candidate = arm(candidate, args.candidate_mode)?;
+        let baseline = args.baseline.as_deref().map(|baseline| arm(baseline, args.baseline_mode)).transpose()?;
+        Ok(Self::Measure(MeasureOrder { files, gate, candidate, baseline, corpus: args.corpus.clone() }))
     }
 }
 
@@ -252,8 +262,8 @@ fn check_output(outputs: &[OutputTo]) -> Result<Output, String> {
 fn check(output: Output, files: &Files, gate: Option<&Gate>) -> Result<(), Failure> {
     let dataset = Dataset::read(files).map_err(Stopped::from)?;
     let (slices, cluster_by) = gate.map(pod::grouping).unwrap_or_default();
-    let found = pod::report(&dataset, slices, cluster_by);
-    let advice = gate.and_then(|gate| said_in_advance(&dataset, gate));
+    let found = pod::report(&dataset, slices, cluster_by)?;
+    let advice = gate.map(|gate| said_in_advance(&dataset, gate)).transpose()?.flatten();
     match output {
         Output::Json => {
             let (digest, queries, judgments) = (&found.digest, found.queries, found.judgments);
@@ -281,9 +291,9 @@ fn check(output: Output, files: &Files, gate: Option<&Gate>) -> Result<(), Failu
     Ok(())
 }
 
-fn said_in_advance(dataset: &Dataset, gate: &Gate) -> Option<String> {
+fn said_in_advance(dataset: &Dataset, gate: &Gate) -> Result<Option<String>, Stopped> {
     let (by, cluster_by) = pod::grouping(gate);
-    gate.judging.advice(&pod::report(dataset, by, cluster_by), gate.baseline == Baseline::Stable)
+    Ok(gate.judging.advice(&pod::report(dataset, by, cluster_by)?, gate.baseline == Baseline::Stable))
 }
 
 /// What a run on the command line found.
@@ -304,16 +314,21 @@ impl Outcome {
 async fn measure(order: &MeasureOrder) -> Result<Outcome, Stopped> {
     let gate = &order.gate;
     let mut dataset = Dataset::read(&order.files)?;
-    if let Some(advice) = order.baseline.as_ref().and_then(|_| said_in_advance(&dataset, gate)) {
+    let asking = gate.asking(&dataset, order.baseline.is_some())?;
+    let advice = said_in_advance(&dataset, gate)?;
+    if let Some(advice) = advice.filter(|_| order.baseline.is_some()) {
         eprintln!("note: {advice}");
     }
     let mut progress = Progress::new();
-    let asking = gate.asking(&dataset, order.baseline.is_some())?;
-    let candidate = answers("candidate", &order.candidate, None, &dataset, asking, &mut progress).await?;
-    let baseline = match &order.baseline {
+    let mut candidate = answers("candidate", &order.candidate, None, &dataset, asking, &mut progress).await?;
+    let mut baseline = match &order.baseline {
         Some(arm) => Some(answers("baseline", arm, None, &dataset, asking, &mut progress).await?),
         None => None,
     };
+    if let Some(corpus) = &order.corpus {
+        let arms = order.baseline.as_ref().zip(baseline.as_mut());
+        look_up(corpus, &dataset, std::iter::once((&order.candidate, &mut candidate)).chain(arms).collect())?;
+    }
     let seen = inputs(&dataset, gate, &candidate.identity, baseline.as_ref().map(|b| &b.identity));
     leave_out(&mut dataset, gate.counting, &candidate, baseline.as_ref());
     let measured = measured(&dataset, gate, seen, &candidate, baseline.as_ref())?;

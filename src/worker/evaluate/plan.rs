@@ -10,6 +10,8 @@ use crate::api::gate::{Baseline, Compat, EvalGate, Metric, Missing, Slices, Stat
 use crate::api::release::Mode;
 use crate::evaluation::condensed;
 use crate::evaluation::dataset::Dataset;
+use crate::evaluation::slice;
+use crate::evaluation::verdict::SliceRules;
 use crate::worker::job::{self, Counting, Judging};
 use crate::yaml;
 
@@ -83,7 +85,7 @@ impl Gate {
         gate.map(|gate| Self { spec_digest, ..gate.counting(counting) }).map_err(wrong)
     }
 
-    /// What the arms are asked for, if the data set has what the metrics read.
+    /// What the arms are asked for, if the data set has what the metrics read and no more slices than can be judged.
     pub fn asking(&self, dataset: &Dataset, compared: bool) -> Result<Asking, Stopped> {
         let mut of_nuggets =
             self.judging.rules.iter().map(|rule| rule.metric()).filter(|metric| metric.needs_nuggets());
@@ -92,6 +94,7 @@ impl Gate {
                 format!("{metric} counts nuggets, and the data set has none; add nuggets.jsonl (--nuggets FILE)");
             return Err(Stopped::new(Cause::DatasetInvalid, text));
         }
+        slice::check(dataset, self.judging.slices.as_ref().map(SliceRules::by).unwrap_or_default())?;
         Ok(Asking { depth: self.depth(dataset, compared), counting: self.counting })
     }
 
@@ -163,12 +166,21 @@ pub enum Arm {
     /// An index version, searched in this process.
     Directory(Directory),
     /// A TREC run file.
-    Run(PathBuf),
+    Run(RunFile),
+}
+
+/// A TREC run file, and what it may leave out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunFile {
+    pub path: PathBuf,
+    /// Whether queries that it does not name found nothing, however many they are.
+    pub allow_missing: bool,
 }
 
 impl Arm {
-    /// A URL, or a directory or file that is there. `mode`: how a directory is searched.
-    pub fn parse(text: &str, mode: Option<Mode>, models: &[Model]) -> Result<Self, String> {
+    /// A URL, or a directory or file that is there. `mode`: how a directory is searched; `allow_missing`: see
+    /// [`RunFile`].
+    pub fn parse(text: &str, mode: Option<Mode>, models: &[Model], allow_missing: bool) -> Result<Self, String> {
         let path = PathBuf::from(text);
         let url = text.starts_with("http://") || text.starts_with("https://");
         if !url && path.is_dir() {
@@ -188,7 +200,7 @@ impl Arm {
                 "`{text}` is neither a URL (http://…) nor an index directory or a run file that is there"
             ));
         }
-        Ok(Self::Run(path))
+        Ok(Self::Run(RunFile { path, allow_missing }))
     }
 }
 

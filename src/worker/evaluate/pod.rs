@@ -13,7 +13,7 @@ use super::show;
 use super::stopped::{Cause, Stopped};
 use crate::api::gate::{Baseline, Dataset as DatasetSpec, DatasetFormat};
 use crate::evaluation::dataset::{Dataset, Files};
-use crate::evaluation::slice::{clusters, distinct, slices};
+use crate::evaluation::slice::{self, clusters, distinct, slices};
 use crate::evaluation::verdict::{SliceRules, judge};
 use crate::worker::exit::Failure;
 use crate::worker::job::{self, CheckTask, EvaluateTask, JobInput, Task, paths};
@@ -36,7 +36,7 @@ pub fn carry_out(input: &JobInput) -> Result<Body, Failure> {
 
 fn check(task: &CheckTask, mount: &Path) -> Result<Body, Failure> {
     let dataset = Dataset::read(&files(&task.dataset, mount)?).map_err(Stopped::from)?;
-    Ok(Body::Check(report(&dataset, &task.slices, task.cluster_by.as_deref())))
+    Ok(Body::Check(report(&dataset, &task.slices, task.cluster_by.as_deref())?))
 }
 
 /// The metadata keys by which a gate groups queries: slices, clusters.
@@ -46,18 +46,19 @@ pub fn grouping(gate: &Gate) -> (&[String], Option<&str>) {
 }
 
 /// What a check reports. `by`: keys of slices; `cluster_by`: key of clusters.
-pub fn report(dataset: &Dataset, by: &[String], cluster_by: Option<&str>) -> CheckReport {
+pub fn report(dataset: &Dataset, by: &[String], cluster_by: Option<&str>) -> Result<CheckReport, Stopped> {
+    slice::check(dataset, by)?;
     let mut slices: Vec<(String, i64)> =
         slices(dataset, by).into_iter().map(|slice| (slice.name, count(slice.queries.len()))).collect();
     slices.sort_by_key(|(_, queries)| Reverse(*queries));
     slices.truncate(MAX_SLICES);
-    CheckReport {
+    Ok(CheckReport {
         digest: dataset.digest().to_owned(),
         queries: count(dataset.judged_count()),
         judgments: count(dataset.judgment_count()),
         clusters: cluster_by.map(|key| count(distinct(&clusters(dataset, key)))),
         slices,
-    }
+    })
 }
 
 /// Where the volumes of a run lie.
@@ -329,8 +330,9 @@ mod tests {
                     let report = report_of(Receipt::parse(&line, "r1").unwrap().body);
                     let there = judged(&retrieval, &report, &job::run_inputs(&task), compared, Vec::new()).judged;
                     // On the command line: a file, two URLs.
-                    let arm = |plan: &job::Arm| Arm::parse(&plan.url, None, &[]).unwrap();
+                    let arm = |plan: &job::Arm| Arm::parse(&plan.url, None, &[], false).unwrap();
                     let order = super::super::MeasureOrder {
+                        corpus: None,
                         files: Files::config_map(mount.path()),
                         gate,
                         candidate: arm(&candidate),
@@ -373,8 +375,9 @@ mod tests {
         assert!(html.contains("RegressionProven") && html.contains("gate quality, release handbook"));
         // The runs beside it give the same numbers again, on a laptop.
         let beside = |suffix: &str| page.with_extension("").display().to_string() + suffix;
-        let arm = |suffix: &str| Arm::parse(&beside(suffix), None, &[]).unwrap();
+        let arm = |suffix: &str| Arm::parse(&beside(suffix), None, &[], true).unwrap();
         let order = super::super::MeasureOrder {
+            corpus: None,
             files: Files::config_map(mount.path()),
             gate: Gate::new(task.metrics.clone(), task.statistics.clone(), None, None, Baseline::Stable).unwrap(),
             candidate: arm(".candidate.run"),

@@ -19,6 +19,7 @@ pub fn on_the_command_line(args: &Args) -> Vec<String> {
     flag("qrels", args.qrels.as_deref().map(path));
     flag("slices", args.slices.as_deref().map(path));
     flag("nuggets", args.nuggets.as_deref().map(path));
+    flag("corpus", args.corpus.as_deref().map(path));
     flag("candidate", args.candidate.as_deref().map(|arm| quoted(&arm_name(arm))));
     flag("candidate-mode", args.candidate_mode.map(mode));
     flag("baseline", args.baseline.as_deref().map(|arm| quoted(&arm_name(arm))));
@@ -28,20 +29,23 @@ pub fn on_the_command_line(args: &Args) -> Vec<String> {
     args.metrics.iter().for_each(|metric| flag("metric", Some(quoted(&metric_text(metric)))));
     flag("missing", args.missing.map(|missing| missing_word(missing).to_owned()));
     flag("compat", args.compat.map(|compat| compat_word(compat).to_owned()));
+    if args.allow_missing {
+        words.push("--allow-missing".to_owned());
+    }
     if args.ignore_identical_ids {
         words.push("--ignore-identical-ids".to_owned());
     }
     vec![words.join(" ")]
 }
 
-/// From the files that a Job kept.
+/// From the files that a Job kept. Every query was asked, so what such a run does not name found nothing.
 pub fn from_kept(report: &ReportTask, candidate: &str, baseline: Option<&str>) -> Vec<String> {
     let baseline = baseline.map(|file| format!(" --baseline {}", quoted(file))).unwrap_or_default();
     vec![
         "# with the runs that are kept beside this page, and the gate's data set".to_owned(),
         format!("kubectl get evalgate {} -o yaml > gate.yaml", quoted(&report.gate)),
         format!(
-            "rag evaluate --gate gate.yaml --queries queries.jsonl --qrels qrels.tsv --candidate {}{baseline}",
+            "rag evaluate --gate gate.yaml --queries queries.jsonl --qrels qrels.tsv --candidate {}{baseline} --allow-missing",
             quoted(candidate)
         ),
     ]

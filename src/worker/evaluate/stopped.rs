@@ -1,7 +1,9 @@
 //! Why a run ended before it measured: in a Job a receipt of kind `error`, on the command line verdict Error.
 
 use crate::evaluation::dataset::DatasetError;
+use crate::evaluation::mixed::CorpusError;
 use crate::evaluation::run::RunError;
+use crate::evaluation::slice::TooManySlices;
 use crate::evaluation::verdict::{self, GateJudged, Reason};
 use crate::worker::exit::Failure;
 
@@ -61,6 +63,22 @@ impl From<DatasetError> for Stopped {
     fn from(error: DatasetError) -> Self {
         let cause = if error.is_transient() { Cause::SourceUnavailable } else { Cause::DatasetInvalid };
         Self::new(cause, error.to_string())
+    }
+}
+
+impl From<CorpusError> for Stopped {
+    fn from(error: CorpusError) -> Self {
+        let cause = match &error {
+            CorpusError::Read(read) if read.is_transient() => Cause::SourceUnavailable,
+            CorpusError::Read(_) | CorpusError::Line { .. } => Cause::DatasetInvalid,
+        };
+        Self::new(cause, error.to_string())
+    }
+}
+
+impl From<TooManySlices> for Stopped {
+    fn from(error: TooManySlices) -> Self {
+        Self::new(Cause::DatasetInvalid, error.to_string())
     }
 }
 

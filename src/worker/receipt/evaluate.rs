@@ -72,9 +72,9 @@ fn whole(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-/// A count below 0 is none: the verdict treats it as missing.
-fn count(n: i64) -> Option<u64> {
-    u64::try_from(n).ok()
+/// A count below 0 becomes one that exceeds whatever it is a part of, so that the verdict refuses it.
+fn count(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
 }
 
 impl From<&Row> for MetricRow {
@@ -101,9 +101,8 @@ impl From<&MetricRow> for Row {
         let MetricRow(n, clusters, candidate, baseline, candidate_lower, sd, difference, lower, upper, p, nonzero, min) =
             *found;
         Self {
-            n: count(n).unwrap_or(0),
-            // A number of clusters that is none leaves no unit, and so no verdict.
-            clusters: clusters.map(|n| count(n).unwrap_or(0)),
+            n: count(n),
+            clusters: clusters.map(count),
             candidate,
             baseline,
             candidate_lower,
@@ -112,7 +111,7 @@ impl From<&MetricRow> for Row {
             lower,
             upper,
             p,
-            nonzero: nonzero.and_then(count),
+            nonzero: nonzero.map(count),
             min,
         }
     }
@@ -152,10 +151,10 @@ impl EvaluateReport {
         }
     }
 
-    /// The numbers for the verdict. `compared`: whether the plan names a baseline; a count that is missing then is 0
+    /// The numbers for the verdict, which refuses those that contradict each other. `compared`: whether the plan names a baseline; a count that is missing then is 0
     /// answers, so it never passes. `promoted`: see [`Evidence::promoted`].
     pub fn evidence(&self, compared: bool, promoted: Vec<f64>) -> Evidence {
-        let [queries, candidate, baseline, _, _, guardrails] = self.n.map(|n| n.and_then(count));
+        let [queries, candidate, baseline, _, _, guardrails] = self.n.map(|n| n.and_then(|n| u64::try_from(n).ok()));
         let coverage = Coverage {
             queries: queries.unwrap_or(0),
             candidate: candidate.unwrap_or(0),
@@ -171,7 +170,7 @@ impl EvaluateReport {
         let worst = self.worst.map(|(slice, n, candidate, baseline)| Worst {
             slice: position(slice),
             name: self.name(slice),
-            n: count(n).unwrap_or(0),
+            n: count(n),
             candidate,
             baseline,
         });

@@ -4,6 +4,7 @@
 //! rewrite; every answer names the revision; a search goes on when its caller gave up, so that slowness shows
 //! also when callers are impatient; requests of the evaluation port are never counted.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -161,14 +162,11 @@ async fn search(state: &State, port: Port, call: Call, request: Request) -> Resu
 
 async fn own_form(state: &State, port: Port, body: &[u8]) -> Result<(Value, usize), Problem> {
     let started = Instant::now();
-    let question = request::search(body, port, state.defaults())?;
+    let (question, described) = request::search(body, port, state.defaults())?;
     let hits = state.engine.search(question).await.map_err(problem)?;
     let results = match port {
         Port::Traffic => results(&state.engine, &hits).await?,
-        // Thousands of results whose texts nobody reads: ids and scores are what is measured.
-        Port::Evaluation => {
-            hits.iter().map(|hit| json!({"id": hit.id, "document": hit.document(), "score": hit.score})).collect()
-        }
+        Port::Evaluation => measured(&state.engine, &hits, described).await?,
     };
     let took_ms = started.elapsed().as_micros() as f64 / 1000.0;
     let body = json!({"revision": state.identity.revision, "results": results, "took_ms": took_ms});
@@ -201,6 +199,21 @@ async fn results(engine: &Engine, hits: &[Scored]) -> Result<Vec<Value>, Problem
     Ok(hits.iter().zip(chunks).map(result).collect())
 }
 
+/// Thousands of results whose texts nobody reads: ids and scores are what is measured, and of the first documents, where
+/// it is asked for, what they are about.
+async fn measured(engine: &Engine, hits: &[Scored], described: usize) -> Result<Vec<Value>, Problem> {
+    let chunks = engine.described(hits, described).await.map_err(problem)?;
+    let metadata: HashMap<String, crate::metadata::Metadata> =
+        chunks.into_iter().map(|chunk| (chunk.id, chunk.metadata)).collect();
+    let result = |hit: &Scored| match metadata.get(&hit.id) {
+        Some(metadata) => {
+            json!({"id": hit.id, "document": hit.document(), "score": hit.score, "metadata": metadata})
+        }
+        None => json!({"id": hit.id, "document": hit.document(), "score": hit.score}),
+    };
+    Ok(hits.iter().map(result).collect())
+}
+
 fn problem(error: SearchError) -> Problem {
     match error {
         SearchError::Dimensions { .. } => Problem::bad_request(error.to_string()),
@@ -229,6 +242,7 @@ fn revision_body(state: &State) -> Value {
         "retrieval": state.identity.retrieval,
         "documents": manifest.documents,
         "chunks": manifest.chunks,
+        "describe": true,
     })
 }
 

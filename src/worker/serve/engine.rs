@@ -6,6 +6,7 @@
 //! Invariants: the order of results is total (score descending, then id ascending); the first results are the
 //! same for every k; store reads run off the threads that answer, a bounded number at once.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -149,6 +150,13 @@ impl Engine {
         let ordinals: Vec<u32> = hits.iter().map(|hit| hit.ordinal).collect();
         let index = self.index.clone();
         self.blocking(move || index.chunks(&ordinals)).await
+    }
+
+    /// The best chunk of each of the first `documents` documents.
+    pub async fn described(&self, hits: &[Scored], documents: usize) -> Result<Vec<StoredChunk>, SearchError> {
+        let mut seen = HashSet::new();
+        let first = hits.iter().filter(|hit| seen.len() < documents && seen.insert(hit.document().to_owned()));
+        self.chunks(&first.cloned().collect::<Vec<_>>()).await
     }
 
     /// Reads one chunk: the cheapest proof that the store answers.

@@ -19,6 +19,9 @@ pub const MAX_K: usize = 100;
 /// Results of one request on the evaluation port.
 pub const MAX_K_EVALUATION: usize = 10_000;
 
+/// Documents of one request that are described.
+pub const MAX_DESCRIBED: usize = 100;
+
 /// Which port a request came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
@@ -73,22 +76,25 @@ struct EvaluationSearch {
     _no_cache: Option<bool>,
     vector: Option<Vec<f32>>,
     stage: Option<String>,
+    /// Documents whose best chunk carries its metadata.
+    describe: Option<i64>,
 }
 
-/// Reads `POST /v1/search`.
-pub(super) fn search(body: &[u8], port: Port, defaults: Defaults) -> Result<Question, Problem> {
+/// Reads `POST /v1/search`: the question, and how many documents are described on the evaluation port.
+pub(super) fn search(body: &[u8], port: Port, defaults: Defaults) -> Result<(Question, usize), Problem> {
     match port {
         Port::Traffic => {
             let Search { query, k, filter } = read(body, "{\"query\": \"text\", \"k\": 10}")?;
-            Ok(Question {
+            let question = Question {
                 query: bounded_query(query)?,
                 k: bounded_k("k", k, defaults.k, port)?,
                 filter: parse_filter(filter.as_ref())?,
                 vector: None,
-            })
+            };
+            Ok((question, 0))
         }
         Port::Evaluation => {
-            let EvaluationSearch { query, k, filter, _exact: _, _no_cache: _, vector, stage } =
+            let EvaluationSearch { query, k, filter, _exact: _, _no_cache: _, vector, stage, describe } =
                 read(body, "{\"query\": \"text\", \"k\": 1000, \"noCache\": true}")?;
             if let Some(stage) = stage.filter(|stage| stage != "R0") {
                 return Err(Problem::bad_request(format!(
@@ -96,12 +102,18 @@ pub(super) fn search(body: &[u8], port: Port, defaults: Defaults) -> Result<Ques
                      only stage"
                 )));
             }
-            Ok(Question {
+            let question = Question {
                 query: evaluation_query(query, vector.is_some(), defaults.mode)?,
                 k: bounded_k("k", k, defaults.k, port)?,
                 filter: parse_filter(filter.as_ref())?,
                 vector,
-            })
+            };
+            let described = describe.map(|n| {
+                usize::try_from(n).ok().filter(|n| *n <= MAX_DESCRIBED).ok_or_else(|| {
+                    Problem::bad_request(format!("describe is {n}; write a whole number from 0 to {MAX_DESCRIBED}"))
+                })
+            });
+            Ok((question, described.transpose()?.unwrap_or(0)))
         }
     }
 }
@@ -197,11 +209,15 @@ mod tests {
 
     #[test]
     fn a_question_has_its_defaults() {
-        let question = search(br#"{"query": "x"}"#, Port::Traffic, DEFAULTS).unwrap();
+        let question = search(br#"{"query": "x"}"#, Port::Traffic, DEFAULTS).unwrap().0;
         assert_eq!((question.query.as_str(), question.k), ("x", 10));
         let all = br#"{"query": "x", "k": 10000, "exact": true, "noCache": true, "stage": "R0", "vector": [1, 2]}"#;
-        let question = search(all, Port::Evaluation, DEFAULTS).unwrap();
-        assert_eq!((question.k, question.vector), (10_000, Some(vec![1.0, 2.0])));
+        let (question, described) = search(all, Port::Evaluation, DEFAULTS).unwrap();
+        assert_eq!((question.k, question.vector, described), (10_000, Some(vec![1.0, 2.0]), 0));
+        let describe = |n: i64| detail(&format!(r#"{{"query": "x", "describe": {n}}}"#), Port::Evaluation);
+        assert!(describe(100).ends_with(", 100)"), "{}", describe(100));
+        assert_eq!(describe(101), "describe is 101; write a whole number from 0 to 100");
+        assert_eq!(describe(-1), "describe is -1; write a whole number from 0 to 100");
         assert!(search(br#"{"vector": [1]}"#, Port::Evaluation, DEFAULTS).is_ok());
     }
 

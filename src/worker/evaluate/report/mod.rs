@@ -40,6 +40,7 @@ pub fn html(page: &Page) -> String {
         body.push_str(&tables::metrics(page));
         body.push_str(&forest::forest(page));
         body.push_str(&tables::slices(page));
+        body.push_str(&tables::domains(page));
         body.push_str(&spread::spreads(page));
     }
     body.push_str(&lost::lost(page));

@@ -8,6 +8,8 @@ use crate::evaluation::verdict::Verdict;
 /// Slices that are listed.
 const MOST_SLICES: usize = 200;
 const MOST_NAME: usize = 80;
+/// Longest fact.
+const MOST_FACT: usize = 400;
 
 /// A row a metric.
 pub fn metrics(page: &Page) -> String {
@@ -45,6 +47,22 @@ pub fn slices(page: &Page) -> String {
         more(page.slices.len(), MOST_SLICES, "slices"),
         table("slice", page.confidence_percent, "must hold"),
         rows.collect::<String>()
+    )
+}
+
+/// What is told of domains and slices beside the metrics.
+pub fn domains(page: &Page) -> String {
+    let Some(facts) = &page.facts else { return String::new() };
+    let warnings = facts.warnings().iter().map(|warning| format!("<b>Look here:</b> {}", shown(warning, MOST_FACT)));
+    let lines = facts.of_domains().into_iter().map(|line| shown(&line, MOST_FACT));
+    let items: Vec<String> = warnings.chain(lines).map(|item| format!("<li>{item}</li>\n")).collect();
+    if items.is_empty() {
+        return String::new();
+    }
+    format!(
+        "<section>\n<h2>Domains</h2>\n<p class=\"note\">Facts: they say where to look, and decide nothing. Documents \
+         without a known domain are in no share.</p>\n<ul>\n{}</ul>\n</section>\n",
+        items.concat()
     )
 }
 

@@ -41,6 +41,11 @@ pub fn markdown(page: &Page) -> String {
     if let Some(worst) = page.worst.as_ref().filter(|worst| !worst.queries.is_empty()) {
         text.push_str(&format!("\n{}\n", lost(worst)));
     }
+    if let Some(facts) = &page.facts {
+        text.extend(facts.of_domains().iter().map(|line| format!("\n- {}", escaped(line))));
+        text.extend(facts.warnings().iter().map(|warning| format!("\n- ⚠️ {}", escaped(warning))));
+        text.push('\n');
+    }
     if let Some(seen) = &page.seen {
         let short: String = seen.inputs.chars().take(12).collect();
         let queries = seen.counts.judged;

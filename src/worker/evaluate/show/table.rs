@@ -34,8 +34,12 @@ pub fn table(page: &Page) -> String {
         }
     }
     if let Some(facts) = &page.facts {
-        text.push_str(&facts.in_words());
-        text.push('\n');
+        for line in std::iter::once(facts.in_words()).chain(facts.of_domains()) {
+            text.push_str(&format!("{line}\n"));
+        }
+        for warning in facts.warnings() {
+            text.push_str(&format!("warning: {warning}\n"));
+        }
     }
     text.push_str(&format!("{} ({}): {}", page.verdict, page.reason, page.sentence));
     text

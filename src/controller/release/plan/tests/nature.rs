@@ -14,6 +14,8 @@ use crate::controller::attempt::Attempt;
 use crate::controller::plan::{Action, ChildKind, Plan};
 use crate::controller::release::traffic;
 use crate::controller::route::HTTPRoute;
+use crate::evaluation::paired::{t_bounds, unit_deviation};
+use crate::evaluation::sample::Sample;
 use crate::evaluation::verdict::{Coverage, Evidence, Row};
 use crate::worker::job::{EvaluateTask, JobInput, Task, run_inputs};
 use crate::worker::receipt::{Body, Counts, ErrorReport, EvaluateReport, Kept, Receipt};
@@ -300,19 +302,23 @@ fn finish(attempt: &mut Attempt, run: Run) {
 fn numbers(task: &EvaluateTask, n: i64, difference: f64, candidate: f64) -> Body {
     let compared = task.baseline.is_some();
     let queries = u64::try_from(n).unwrap();
+    // Half of the queries gained, half lost, around the difference.
+    let differences: Vec<f64> = (0..n).map(|i| difference + if i % 2 == 0 { 0.05 } else { -0.05 }).collect();
+    let sample = Sample::plain(&differences).unwrap();
+    let bounds = t_bounds(&sample, 0.05);
     let row = Row {
         n: queries,
         clusters: None,
         candidate,
-        baseline: compared.then_some(candidate - difference),
+        baseline: compared.then_some(candidate - sample.mean()),
         candidate_lower: None,
-        sd: compared.then_some(0.05),
-        difference: compared.then_some(difference),
-        lower: compared.then_some(difference - 0.005),
-        upper: compared.then_some(difference + 0.005),
-        p: compared.then_some(if difference < -0.05 { 1.0 } else { 0.001 }),
-        nonzero: compared.then_some(queries / 2),
-        min: compared.then_some(difference.min(-0.1)),
+        sd: unit_deviation(&sample).filter(|_| compared),
+        difference: compared.then_some(sample.mean()),
+        lower: bounds.map(|(lower, _)| lower).filter(|_| compared),
+        upper: bounds.map(|(_, upper)| upper).filter(|_| compared),
+        p: compared.then_some(if difference < -0.05 { 1.0 } else { 0.02 }),
+        nonzero: compared.then_some(sample.changed() as u64),
+        min: compared.then_some(sample.min()),
     };
     let coverage = Coverage { queries, candidate: queries, baseline: compared.then_some(queries) };
     let evidence = Evidence {
