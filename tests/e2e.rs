@@ -14,6 +14,8 @@ mod bench;
 mod canary;
 #[path = "e2e/data.rs"]
 mod data;
+#[path = "e2e/gates.rs"]
+mod gates;
 #[path = "e2e/hostile.rs"]
 mod hostile;
 #[path = "e2e/rights.rs"]
@@ -66,6 +68,9 @@ fn trials(runtime: &Arc<Runtime>, bench: &Arc<Bench>) -> Vec<Trial> {
         canary::the_same_yaml_fifty_times_makes_no_job,
         hostile::a_poison_object_stops_nobody,
         hostile::an_image_that_cannot_be_pulled_is_named,
+        gates::a_dataset_edited_after_its_check_is_read_again,
+        gates::a_domain_that_was_lost_is_named,
+        gates::a_run_under_way_outlives_an_edit_and_the_operator,
         rights::the_role_is_exact,
     ]
 }
