@@ -1,6 +1,9 @@
 //! EvalGate: what must hold, and how it is measured.
 //!
 //! Invariant: Ready means usable; a failing candidate never turns a gate red.
+//!
+//! Why rules repeat some bounds: the API server compares a whole number with the bound cut to a whole number, so that
+//! `0` would pass a minimum of 0.001.
 
 mod status;
 
@@ -141,6 +144,8 @@ pub struct RetrievalGate {
     /// 1: a loss inside the margin of each release must not add up. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.000_001, max = 1.0))]
+    #[x_kube(validation = Rule::new("self > 0.0")
+        .message("maxCumulativeDrop must be above 0; leave it out for no limit"))]
     pub max_cumulative_drop: Option<f64>,
 }
 
@@ -249,11 +254,15 @@ pub struct Metric {
     /// 0.05 needs at least 59 queries, 0.02 at least 149. Default: no comparison.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.000_001, max = 1.0))]
+    #[x_kube(validation = Rule::new("self > 0.0")
+        .message("margin must be above 0; without one nothing is compared"))]
     pub margin: Option<f64>,
     /// In place of margin: the largest drop as a share of the baseline's mean in the same run, above 0, below 1; 0.03 is
     /// 3 %. The drop is fixed, with six decimals, before the difference is judged. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.000_001, max = 0.999_999))]
+    #[x_kube(validation = Rule::new("self > 0.0")
+        .message("relativeMargin must be above 0; without one nothing is compared"))]
     pub relative_margin: Option<f64>,
     /// Least mean of the candidate, 0 to 1. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -281,7 +290,7 @@ pub enum Baseline {
 }
 
 /// How a difference is judged.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Statistics {
     /// PairedSignFlip (default): bounds of Student's t, and a sign-flip test that can only take a Pass away.
@@ -292,6 +301,8 @@ pub struct Statistics {
     /// One-sided error rate, 0.001 to 0.2, default 0.05.
     #[serde(default = "default_alpha")]
     #[schemars(range(min = 0.001, max = 0.2))]
+    #[x_kube(validation = Rule::new("self >= 0.001")
+        .message("alpha must be at least 0.001"))]
     pub alpha: f64,
     /// Seed of the drawn signs, 0 or more, default 7. Equal inputs and seed give equal results.
     #[serde(default = "default_seed")]

@@ -99,6 +99,102 @@ fn wrong_gates() -> Vec<Wrong> {
     ]
 }
 
+/// What a gate says beside its metrics' margins: slices, counting, schedule, report.
+fn wrong_fields_of_gates() -> Vec<Wrong> {
+    let gate = "eval-gate";
+    let online = |field: &str, value: Value| {
+        let mut spec = json!({"online": {"objectives": [{"name": "errors", "signal": "ErrorRate", "max": 0.05}]}});
+        spec[field] = value;
+        spec
+    };
+    let report = |path: &str| json!({"claimName": "reports", "path": path});
+    let relative = "spec.report.path must be relative and without `..`";
+    let slices = "/spec/retrieval/slices";
+    let required = |n: usize| json!({"by": ["a"], "required": Value::from_iter((0..n).map(|i| format!("a={i}")))});
+    let metric = "/spec/retrieval/metrics/0";
+    let lower = "a lower value is better: they take max only";
+    vec![
+        (gate, "/spec", online("schedule", json!("0 3 * * *")), "spec.schedule needs spec.retrieval"),
+        (gate, "/spec", online("report", report("")), "spec.report belongs to a gate with spec.retrieval"),
+        (gate, "/spec", online("exposeText", json!(true)), "set spec.report too, or remove it"),
+        (gate, "/spec/schedule", json!("0 3 * *"), "schedule"),
+        (gate, "/spec/timeZone", json!("Mars Olympus"), "timeZone"),
+        (gate, "/spec/report", report("/var/reports"), relative),
+        (gate, "/spec/report", report("a/../../b"), relative),
+        (gate, "/spec/report", report(&"p".repeat(64)), "spec.report.path"),
+        (gate, "/spec/report", json!({"path": "rag"}), "claimName"),
+        (gate, "/spec/report", json!({"claimName": "c".repeat(64)}), "spec.report.claimName"),
+        (gate, slices, json!({}), "by"),
+        (gate, slices, json!({"by": []}), "spec.retrieval.slices.by"),
+        (gate, slices, json!({"by": ["a", "b", "c", "d", "e"]}), "spec.retrieval.slices.by"),
+        (gate, slices, json!({"by": ["a=b"]}), "spec.retrieval.slices.by"),
+        (gate, slices, json!({"by": ["a"], "minQueries": 9}), "minQueries"),
+        (gate, slices, json!({"by": ["a"], "worstGroupFloor": 1.01}), "worstGroupFloor"),
+        (gate, slices, json!({"by": ["a"], "required": ["legal"]}), "spec.retrieval.slices.required"),
+        (gate, slices, json!({"by": ["a"], "required": ["a=1", "a=1"]}), "slices.required must name different slices"),
+        (gate, slices, required(8), "spec.retrieval.slices.required"),
+        // The example has two required metrics with a margin.
+        (gate, slices, required(4), "must make at most 7 rows; require fewer slices"),
+        (gate, "/spec/retrieval/maxCumulativeDrop", json!(0), "maxCumulativeDrop must be above 0"),
+        (gate, "/spec/retrieval/maxCumulativeDrop", json!(0.000_000_1), "maxCumulativeDrop"),
+        (gate, "/spec/retrieval/maxCumulativeDrop", json!(1.5), "maxCumulativeDrop"),
+        (gate, "/spec/retrieval/missing", json!("ignore"), "spec.retrieval.missing"),
+        (gate, "/spec/retrieval/compat", json!("trec_eval_8"), "spec.retrieval.compat"),
+        (gate, "/spec/retrieval/ignoreIdenticalIds", json!("yes"), "ignoreIdenticalIds"),
+        (gate, "/spec/retrieval/dataset/format", json!("Csv"), "spec.retrieval.dataset.format"),
+        (gate, "/spec/retrieval/dataset/split", json!("../test"), "spec.retrieval.dataset.split"),
+        (gate, metric, json!({"name": "map", "relativeMargin": 1.0}), "relativeMargin"),
+        (gate, metric, json!({"name": "map", "relativeMargin": 0.0}), "relativeMargin"),
+        (gate, metric, json!({"name": "map", "relativeMargin": 0}), "relativeMargin must be above 0"),
+        (gate, metric, json!({"name": "map", "margin": 0}), "margin must be above 0"),
+        (gate, metric, json!({"name": "map", "margin": 0.05, "confident": true}), "confident needs a floor"),
+        (gate, metric, json!({"name": "map", "max": 1.5}), "max"),
+        (gate, metric, json!({"name": "unj@10", "floor": 0.5}), lower),
+        (gate, metric, json!({"name": "Hole@10", "margin": 0.05}), lower),
+        (gate, metric, json!({"name": "unj@10", "relativeMargin": 0.05}), lower),
+        (gate, metric, json!({"name": "rbp(p=1.5)", "floor": 0.5}), "name"),
+        (gate, metric, json!({"name": "ndcg(rel=2)@10", "floor": 0.5}), "name"),
+        (gate, "/spec/retrieval/statistics/method", json!("Bootstrap"), "spec.retrieval.statistics.method"),
+        (gate, "/spec/retrieval/statistics/alpha", json!(0), "alpha must be at least 0.001"),
+        (gate, "/spec/retrieval/statistics/seed", json!(-1), "spec.retrieval.statistics.seed"),
+        (gate, "/spec/retrieval/statistics/clusterBy", json!(""), "spec.retrieval.statistics.clusterBy"),
+        (gate, "/spec/timeout", json!("30"), "spec.timeout"),
+        (gate, "/spec/retries", json!(11), "spec.retries"),
+    ]
+}
+
+/// Fields of a gate at the edge of the rules: what they allow is not refused.
+fn right_fields_of_gates() -> Vec<(&'static str, Value)> {
+    let seven = Value::from_iter((0..7).map(|i| format!("a={i}")));
+    vec![
+        (
+            "/spec/retrieval/metrics",
+            json!([
+                {"name": "rbp(p=0.8,rel=2)", "relativeMargin": 0.03, "floor": 0.3, "confident": true},
+                {"name": "unj@10", "max": 0.5},
+                {"name": "taskRecall@5", "margin": 1.0}
+            ]),
+        ),
+        (
+            "/spec/retrieval/slices",
+            json!({"by": ["a", "b", "c", "d"], "minQueries": 10, "worstGroupFloor": 0.0, "required": ["a=1", "b=1"]}),
+        ),
+        ("/spec/retrieval/statistics", json!({"method": "BoundedMean", "alpha": 0.2, "seed": 0, "clusterBy": "topic"})),
+        (
+            "/spec/retrieval",
+            json!({
+                "dataset": {"from": {"configMap": {"name": "d"}}, "format": "Trec"},
+                "missing": "drop", "compat": "trec_eval_9", "ignoreIdenticalIds": true, "maxCumulativeDrop": 1.0,
+                // One of the metrics is required: seven slices fit.
+                "slices": {"by": ["a"], "required": seven},
+                "metrics": [{"name": "map", "margin": 0.05}, {"name": "mrr", "margin": 0.05, "required": false}]
+            }),
+        ),
+        ("/spec/schedule", json!("*/15 9-17 1,15 * 1-5")),
+        ("/spec/report", json!({"claimName": "reports", "path": "a/b..c"})),
+    ]
+}
+
 fn wrong_releases() -> Vec<Wrong> {
     let release = "rag-release";
     let steps = |weights: &[i32]| Value::from_iter(weights.iter().map(|w| json!({"weight": w})));
@@ -148,16 +244,13 @@ pub async fn wrong_specs_are_refused_with_what_to_write_instead(bench: &Bench) -
             dry_run(cluster, &document).await.with_context(|| format!("examples/{file}.yaml was refused"))?;
         }
     }
-    let tables = [wrong_models(), wrong_indexes(), wrong_gates(), wrong_releases()];
+    let tables = [wrong_models(), wrong_indexes(), wrong_gates(), wrong_fields_of_gates(), wrong_releases()];
+    for (pointer, value) in right_fields_of_gates() {
+        let document = changed("eval-gate", pointer, &value)?;
+        dry_run(cluster, &document).await.with_context(|| format!("{pointer} = {value} was refused"))?;
+    }
     for (file, pointer, value, says) in tables.concat() {
-        let example = documents(&manifest(&format!("examples/{file}.yaml"))?)?;
-        let mut document = placed(example, NAMESPACE).into_iter().next().context("an empty example")?;
-        let (parent, field) = pointer.rsplit_once('/').context("a pointer without /")?;
-        let parent = document.pointer_mut(parent).with_context(|| format!("{file} has no {parent}"))?;
-        match (parent, field.parse::<usize>()) {
-            (Value::Array(items), Ok(place)) => items[place] = value.clone(),
-            (parent, _) => parent[field] = value.clone(),
-        }
+        let document = changed(file, pointer, &value)?;
         match dry_run(cluster, &document).await {
             Ok(()) => anyhow::bail!("{file}: {pointer} = {value} was accepted"),
             Err(error) => {
@@ -167,6 +260,19 @@ pub async fn wrong_specs_are_refused_with_what_to_write_instead(bench: &Bench) -
         }
     }
     Ok(())
+}
+
+/// The first document of an example with another value at a pointer.
+fn changed(file: &str, pointer: &str, value: &Value) -> Result<Value> {
+    let example = documents(&manifest(&format!("examples/{file}.yaml"))?)?;
+    let mut document = placed(example, NAMESPACE).into_iter().next().context("an empty example")?;
+    let (parent, field) = pointer.rsplit_once('/').context("a pointer without /")?;
+    let parent = document.pointer_mut(parent).with_context(|| format!("{file} has no {parent}"))?;
+    match (parent, field.parse::<usize>()) {
+        (Value::Array(items), Ok(place)) => items[place] = value.clone(),
+        (parent, _) => parent[field] = value.clone(),
+    }
+    Ok(document)
 }
 
 /// Identity fields are immutable, the endpoint is not.

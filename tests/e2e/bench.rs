@@ -20,6 +20,7 @@ use crate::demo::data::{Dataset, manifest, models};
 use crate::demo::objects::{Look, apply, delete, documents, placed, poll, remove_namespace, wait, wait_gone};
 use crate::demo::story::{Seen, Story, release_document};
 use crate::demo::{audit, claims, install, load, web};
+use crate::gates::{Edited, Graded};
 
 /// Namespace of the cases beside the story.
 pub const CASES: &str = "e2e-cases";
@@ -36,6 +37,8 @@ pub struct Bench {
     cluster: OnceCell<&'static Cluster>,
     operator: OnceCell<()>,
     fixture: OnceCell<()>,
+    graded: OnceCell<Graded>,
+    edited: OnceCell<Edited>,
     audit_mark: OnceCell<Option<u64>>,
     pub story: Mutex<Option<Story<'static>>>,
     ran: AtomicUsize,
@@ -68,6 +71,18 @@ impl Bench {
         let cluster = self.operator().await?;
         self.fixture.get_or_try_init(|| make_fixture(cluster)).await?;
         Ok(cluster)
+    }
+
+    /// A change that lost a domain, judged by slices with a report.
+    pub async fn graded(&self) -> Result<&Graded> {
+        let cluster = self.fixture().await?;
+        self.graded.get_or_try_init(|| Graded::make(cluster)).await
+    }
+
+    /// A release whose gate found an edited data set.
+    pub async fn edited(&self) -> Result<&Edited> {
+        let cluster = self.fixture().await?;
+        self.edited.get_or_try_init(|| Edited::make(cluster)).await
     }
 
     /// Removes what the cases made, if any of them ran.

@@ -262,7 +262,7 @@ where
 }
 
 /// Waits for an event about an object whose note holds a word.
-async fn event_about(cluster: &Cluster, name: &str, word: &str) -> Result<()> {
+pub async fn event_about(cluster: &Cluster, name: &str, word: &str) -> Result<()> {
     let begin = SystemTime::now();
     let events: Api<Event> = api(&cluster.client);
     poll(&format!("an event about {name} that says {word}"), SOON, async || {

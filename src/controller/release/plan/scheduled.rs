@@ -3,7 +3,7 @@
 //! Why: an index does not change, what it is measured with and by does: data, encoder, judgments. What was true at
 //! promotion is measured again. Invariants: such a run never rolls back and never takes traffic; one that failed keeps
 //! candidates from going on, for they would be compared with something that is not what it was; it begins only while
-//! nothing is on its way; what was missed meanwhile is made up for once.
+//! nothing is on its way, or what is on its way waits for it; what was missed meanwhile is made up for once.
 //!
 //! Why means are compared without bounds: the same revision answers the same queries of the same dataset, so a
 //! difference is a change and no chance.
@@ -85,8 +85,10 @@ impl Draft<'_> {
             self.plan.look_again(super::elapsed(self.now(), due));
             return;
         }
-        // What is on its way is measured against stable anyway; the rest would only be slowed down.
-        if self.plan.status.candidate.is_some() || checked_gate(gate).is_none() {
+        // What is on its way is measured against stable anyway; the rest would only be slowed down. What is barred waits
+        // for such a run.
+        let under_way = self.plan.status.candidate.is_some() && self.stable_failed().is_none();
+        if under_way || checked_gate(gate).is_none() {
             return;
         }
         let name = gate.name_any();

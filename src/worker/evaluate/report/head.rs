@@ -1,6 +1,6 @@
 //! What a tired reader needs first: the verdict, a sentence, the figures that it rests on.
 
-use super::page::{MetricLine, Page};
+use super::page::{MetricLine, Numbers, Page, SliceLine};
 use super::text::{change, count, name, shown};
 use super::{MOST_SENTENCE, text};
 use crate::evaluation::verdict::Verdict;
@@ -80,16 +80,50 @@ fn arms(page: &Page) -> String {
     format!("<p class=\"arms\">{candidate}{against}</p>\n")
 }
 
+/// What one figure is, its value, and what to know of it.
+type Figure = (&'static str, String, String);
+
 /// The figures that the verdict rests on.
 fn figures(page: &Page) -> String {
-    let Some(line) = page.deciding() else { return String::new() };
+    let figures = match page.deciding_slice() {
+        Some(slice) => of_slice(page, slice),
+        None => page.deciding().map(|line| of_metric(page, line)).unwrap_or_default(),
+    };
+    if figures.is_empty() {
+        return String::new();
+    }
+    let shown = figures.iter().map(|(term, value, note)| {
+        format!("<div><dt>{term}</dt><dd>{value}<small>{}</small></dd></div>\n", shown(note, 120))
+    });
+    format!("<dl class=\"figures\">\n{}</dl>\n", shown.collect::<String>())
+}
+
+/// How much a row changed against the baseline; nothing where it was not compared.
+fn changed(page: &Page, numbers: Numbers, of: String) -> Vec<Figure> {
+    let Some((lower, upper)) = numbers.lower.zip(numbers.upper) else { return Vec::new() };
+    let bounds = format!("at {}\u{a0}%; upper {}", page.confidence_percent, change(upper));
+    vec![("Change", text::or_none(numbers.difference, change), of), ("Lower bound", change(lower), bounds)]
+}
+
+/// Of a slice that broke while the whole held: those of the whole would tell of a run that passed.
+fn of_slice(page: &Page, slice: &SliceLine) -> Vec<Figure> {
+    let numbers = slice.numbers;
+    let baseline = format!("baseline {}", text::or_none(numbers.baseline, text::mean));
+    let mut figures = vec![
+        ("Slice", text::name(&slice.value, 60), slice.key.clone()),
+        ("Queries", count(numbers.n), "in this slice".to_owned()),
+        ("Mean", text::mean(numbers.candidate), baseline),
+    ];
+    figures.extend(changed(page, numbers, format!("of {}", slice.metric)));
+    figures.extend(slice.margin.map(|margin| ("Margin", format!("−{margin}"), "largest drop allowed here".to_owned())));
+    figures
+}
+
+fn of_metric(page: &Page, line: &MetricLine) -> Vec<Figure> {
     let numbers = line.numbers;
     let mut figures = vec![("Queries", count(numbers.n), compared_of(page, line))];
-    if let Some((lower, upper)) = numbers.lower.zip(numbers.upper) {
-        let percent = page.confidence_percent;
-        figures.push(("Change", text::or_none(numbers.difference, change), format!("of {}", line.name)));
-        figures.push(("Lower bound", change(lower), format!("at {percent}\u{a0}%; upper {}", change(upper))));
-    } else {
+    figures.extend(changed(page, numbers, format!("of {}", line.name)));
+    if numbers.lower.is_none() || numbers.upper.is_none() {
         figures.push(("Mean", text::mean(numbers.candidate), format!("of {}", line.name)));
     }
     if let Some(margin) = line.margin.filter(|_| numbers.lower.is_some()) {
@@ -107,10 +141,7 @@ fn figures(page: &Page) -> String {
     if let Some(required) = page.required_queries.or(line.required_queries) {
         figures.push(("Queries needed", count(required), "for a decision, see the sentence above".to_owned()));
     }
-    let shown = figures.iter().map(|(term, value, note)| {
-        format!("<div><dt>{term}</dt><dd>{value}<small>{}</small></dd></div>\n", shown(note, 120))
-    });
-    format!("<dl class=\"figures\">\n{}</dl>\n", shown.collect::<String>())
+    figures
 }
 
 fn compared_of(page: &Page, line: &MetricLine) -> String {

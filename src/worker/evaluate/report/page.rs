@@ -177,6 +177,13 @@ impl Page {
     pub fn deciding(&self) -> Option<&MetricLine> {
         self.metrics.get(deciding(&self.metrics, self.reason)?)
     }
+
+    /// The slice that tells why the run did not pass, where no required metric of the whole does.
+    pub fn deciding_slice(&self) -> Option<&SliceLine> {
+        let whole = self.metrics.iter().any(|line| line.required && line.reason == self.reason);
+        let tells = |slice: &&SliceLine| slice.verdict == self.verdict && slice.reason == self.reason;
+        self.slices.iter().find(tells).filter(|_| !whole && self.verdict != Verdict::Pass)
+    }
 }
 
 /// Where the metric stands that tells most about a gate's reason.

@@ -230,6 +230,22 @@ fn the_head_tells_verdict_sentence_and_figures() {
 }
 
 #[test]
+fn a_slice_that_broke_alone_gives_the_figures_of_the_head() {
+    let whole = sample::passed();
+    let page = Page { reason: "SliceRegression", metrics: whole.metrics, ..sample::regressed() };
+    let head = |page: &Page| read(&head::head(page)).text;
+    let told = head(&page);
+    for part in ["benefits", "60", "in this slice", "−0.1400", "baseline 0.6000"] {
+        assert!(told.contains(part), "{part} is missing in\n{told}");
+    }
+    assert!(!told.contains("225 judged") && !told.contains("+0.0040"), "the whole is shown:\n{told}");
+    // Where the whole failed too, it tells more.
+    assert!(!head(&sample::regressed()).contains("in this slice"));
+    let page = Page { slices: sample::hostile().slices, ..page };
+    assert_eq!(read(&html(&page)).errors, Vec::<String>::new());
+}
+
+#[test]
 fn every_bar_of_a_histogram_counts_and_none_is_lost() {
     // The bars of a sorted plot are as many as the changed queries, up to the most that are drawn.
     let bars = |page: &Page| {

@@ -94,6 +94,25 @@ fn a_later_run_that_passes_lets_candidates_go_on() {
 }
 
 #[test]
+fn a_candidate_that_waits_for_stable_is_let_go_on_by_a_run_that_passes() {
+    let mut sim = nightly();
+    sim.runs_end(Run::Fail);
+    sim.advance(3 * 3_600);
+    sim.settle();
+    sim.runs_end(Run::Pass);
+    next_version(&mut sim);
+    sim.ticks(20);
+    let candidate = sim.candidate();
+    assert_eq!((candidate.weight, sim.message().contains("takes no step")), (0, true), "{}", sim.message());
+    // What barred it was mended: the next run says so, although a candidate is there.
+    sim.gate_mut("quality").spec.schedule = Some("0 * * * *".to_owned());
+    sim.advance(3_600);
+    sim.settle();
+    sim.ticks(20);
+    assert_eq!(sim.stable(), candidate.revision, "{}", sim.message());
+}
+
+#[test]
 fn a_failure_stands_until_a_run_passes() {
     for later in [Run::Never, Run::Error] {
         let mut sim = nightly();
