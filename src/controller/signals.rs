@@ -40,6 +40,9 @@ pub struct Watch {
     pub step: Option<StepWindow>,
     /// Whether every scrape is worth a pass (traffic moves), or only a breach.
     pub every_scrape: bool,
+    /// Ready pods by revision when the world was looked at last: a pass that goes on the signals alone must not send
+    /// traffic to nobody.
+    pub ready: BTreeMap<String, usize>,
 }
 
 /// The revision that objectives judge.
@@ -93,6 +96,8 @@ pub struct Readings {
     pub step_candidate: Answers,
     /// When the last scrape was complete.
     pub scraped: Option<Instant>,
+    /// Ready pods by revision, as the world showed them last.
+    pub ready: BTreeMap<String, usize>,
 }
 
 /// What one revision's pods say.
@@ -304,6 +309,7 @@ impl Entry {
             step_stable: self.step_stable,
             step_candidate: self.step_candidate,
             scraped: self.scraped,
+            ready: self.watch.ready.clone(),
         }
     }
 
@@ -490,6 +496,7 @@ mod tests {
             },
             step: None,
             every_scrape: false,
+            ready: BTreeMap::new(),
         }
     }
 

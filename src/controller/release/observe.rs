@@ -89,8 +89,7 @@ pub async fn observe(ctx: &Context, cached: Arc<RagRelease>) -> Result<Option<(R
         ctx.signals.watch(&uid, None);
     }
     let urgent = Observed { now: Timestamp::now(), config: ctx.config.clone(), route, readings, world: None };
-    // What must go goes on what is known already: no further read may delay it.
-    if plan::plan(&release, &urgent).rollback.is_some() {
+    if is_urgent(&release, &urgent) {
         return Ok(Some((release, urgent)));
     }
     // What hangs here must not keep the way back waiting.
@@ -109,6 +108,12 @@ pub async fn observe(ctx: &Context, cached: Arc<RagRelease>) -> Result<Option<(R
     let readings = ctx.signals.readings(&uid);
     let observed = Observed { now: Timestamp::now(), readings, world: Some(world), ..urgent };
     Ok(Some((release, observed)))
+}
+
+/// Whether what must go goes on what is known already, without the world: no further read may delay it. A process
+/// that has not looked at the world yet looks first: it does not know who could take the traffic over.
+pub fn is_urgent(release: &RagRelease, known: &Observed) -> bool {
+    !known.readings.ready.is_empty() && plan::plan(release, known).rollback.is_some()
 }
 
 /// A name that is not found may mean that the kind is not: a list tells them apart.
@@ -220,8 +225,26 @@ fn is_running(pod: &Pod) -> bool {
     pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running")
 }
 
+/// Ready pods of each revision that serves, is on its way or may be gone back to.
+pub fn ready(status: &RagReleaseStatus, world: &World) -> BTreeMap<String, usize> {
+    let revisions = status.stable.iter().map(|s| &s.revision);
+    let revisions = revisions.chain(status.candidate.iter().map(|c| &c.revision));
+    let revisions = revisions.chain(status.previous.iter().map(|p| &p.revision));
+    revisions.map(|revision| (revision.clone(), ready_pods(world, revision))).collect()
+}
+
+/// Ready pods of a revision.
+pub fn ready_pods(world: &World, revision: &str) -> usize {
+    let of = |pod: &&Pod| {
+        pod.labels().get(names::LABEL_REVISION).is_some_and(|r| r == revision)
+            && pod.metadata.deletion_timestamp.is_none()
+            && is_ready(pod)
+    };
+    world.pods.iter().filter(of).count()
+}
+
 /// Whether the kubelet says that a pod is ready.
-pub fn is_ready(pod: &Pod) -> bool {
+fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
     conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
 }

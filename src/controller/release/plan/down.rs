@@ -183,7 +183,7 @@ impl Draft<'_> {
         }
         self.plan.look_again(super::elapsed(self.now(), ends).max(Duration::from_secs(1)));
         // Going back to what has no ready pod would end the service instead of mending it.
-        if self.ready_pods(&previous.revision).is_some_and(|n| n == 0) {
+        if self.is_empty(&previous.revision) {
             return None;
         }
         let failure = self.unavailable(&stable.revision).or_else(|| self.breached(&stable.revision))?;

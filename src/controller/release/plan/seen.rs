@@ -9,7 +9,7 @@ use crate::api::{Reason, names};
 use crate::controller::condition::{self, State};
 use crate::controller::model;
 use crate::controller::read::Referred;
-use crate::controller::release::observe::is_ready;
+use crate::controller::release::observe::ready_pods;
 use crate::controller::release::revision::Snapshot;
 use crate::controller::release::traffic::service_name;
 
@@ -30,13 +30,14 @@ impl Draft<'_> {
 
     /// Ready pods of a revision; `None`: not known.
     pub(super) fn ready_pods(&self, revision: &str) -> Option<usize> {
-        let world = self.world()?;
-        let of = |p: &&k8s_openapi::api::core::v1::Pod| {
-            p.labels().get(names::LABEL_REVISION).is_some_and(|r| r == revision)
-                && p.metadata.deletion_timestamp.is_none()
-                && is_ready(p)
-        };
-        Some(world.pods.iter().filter(of).count())
+        Some(ready_pods(self.world()?, revision))
+    }
+
+    /// Whether a revision is known to have no ready pod: seen in this pass, or in the last look at the world where
+    /// this pass has none. What is not known counts as ready.
+    pub(super) fn is_empty(&self, revision: &str) -> bool {
+        let known = self.ready_pods(revision).or_else(|| self.seen.readings.ready.get(revision).copied());
+        known == Some(0)
     }
 
     /// Whether the Service that a route names is there; `None`: not known.
@@ -48,8 +49,7 @@ impl Draft<'_> {
     /// Whether stable is known to have no ready pod while the candidate has weight: then taking the weight away
     /// would end the service instead of mending it.
     pub(super) fn stable_is_empty(&self, candidate: &CandidateStatus) -> bool {
-        let stable = self.plan.status.stable.as_ref().map(|s| s.revision.clone());
-        candidate.weight > 0 && stable.and_then(|revision| self.ready_pods(&revision)) == Some(0)
+        candidate.weight > 0 && self.plan.status.stable.as_ref().is_some_and(|s| self.is_empty(&s.revision))
     }
 
     /// Why a revision has no pods yet: its encoder is not there or has no address.

@@ -27,6 +27,7 @@ pub fn wanted(release: &RagRelease, object: ObjectRef<RagRelease>, world: &World
         judged: online::judged(&status, &revision),
         step: step(&status),
         every_scrape: moves,
+        ready: observe::ready(&status, world),
     })
 }
 

@@ -21,7 +21,7 @@ use crate::controller::config::Config;
 use crate::controller::event::Note;
 use crate::controller::plan::Plan;
 use crate::controller::read::Referred;
-use crate::controller::release::observe::{Observed, RouteSeen, World};
+use crate::controller::release::observe::{self, Observed, RouteSeen, World};
 use crate::controller::release::traffic;
 use crate::controller::route::HTTPRoute;
 use crate::controller::signals::{Answers, Readings, RevisionReading};
@@ -275,11 +275,15 @@ impl Sim {
             (InTheWay::Nothing, Some(route)) => RouteSeen::Ours(Box::new(route.clone())),
             (InTheWay::Nothing, None) => RouteSeen::Absent,
         };
-        let world = self.in_view.then(|| self.view());
-        if let Some(world) = &world {
-            self.watch(world);
+        let readings = self.readings.clone();
+        let known = Observed { now: self.now, config: self.config.clone(), route, readings, world: None };
+        // As the operator chooses: what must go goes on what is known already.
+        if !self.in_view || observe::is_urgent(&self.release, &known) {
+            return known;
         }
-        Observed { now: self.now, config: self.config.clone(), route, readings: self.readings.clone(), world }
+        let world = self.view();
+        self.watch(&world);
+        Observed { readings: self.readings.clone(), world: Some(world), ..known }
     }
 
     fn view(&self) -> World {
@@ -330,6 +334,7 @@ impl Sim {
         let revisions = wanted.targets.iter().map(reading).collect();
         let old = &mut self.readings;
         old.revisions = revisions;
+        old.ready = wanted.ready;
         if old.key != wanted.judged.key {
             let persisted = wanted.judged.tests.iter().map(|t| ((t.gate.clone(), t.objective.clone()), t.persisted));
             old.tests = persisted.collect();

@@ -54,6 +54,40 @@ fn no_ready_pod_brings_the_previous_revision_back_if_that_one_has_pods() {
 }
 
 #[test]
+fn a_breach_does_not_go_back_to_what_has_no_pod_however_the_pass_looks() {
+    for in_view in [true, false] {
+        let mut sim = promoted();
+        let (bad, previous) = (sim.stable(), sim.status().previous.unwrap().revision);
+        sim.not_ready.push(previous.clone());
+        sim.tick();
+        sim.in_view = in_view;
+        sim.errors.insert(bad.clone(), 60);
+        (0..10).for_each(|_| sim.flow());
+        sim.pass();
+        assert_eq!((sim.stable(), sim.weight(&previous)), (bad.clone(), 0), "in view: {in_view}");
+        sim.not_ready.clear();
+        sim.in_view = true;
+        sim.react();
+        sim.pass();
+        sim.pass();
+        assert_eq!(sim.stable(), previous, "it has pods again");
+    }
+}
+
+/// After a restart nobody knows yet who could take the traffic over: the world is looked at first.
+#[test]
+fn a_process_that_has_seen_nothing_looks_before_it_goes_back() {
+    let mut sim = promoted();
+    let (bad, previous) = (sim.stable(), sim.status().previous.unwrap().revision);
+    sim.errors.insert(bad.clone(), 60);
+    (0..10).for_each(|_| sim.flow());
+    sim.not_ready.push(previous);
+    sim.readings.ready.clear();
+    sim.pass();
+    assert_eq!(sim.stable(), bad);
+}
+
+#[test]
 fn errors_without_an_objective_do_not_roll_back_after_the_promotion() {
     let mut sim = Sim::serving(release(&[], &STEPS));
     sim.requests = 1_000;
