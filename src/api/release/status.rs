@@ -51,12 +51,16 @@ pub struct RagReleaseStatus {
     /// Steps and gates as they were when the candidate started; a change of the spec does not reach them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<FrozenPlan>,
+    /// Online gates of stable as they were frozen for it, kept while a next candidate has a plan of its own: stable is
+    /// judged by them until the candidate gets its first weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<FrozenPlan>,
     /// Weights: wanted, written, accepted by the gateway, counted at the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<TrafficStatus>,
-    /// Sums of the online objectives, kept across restarts of the operator.
+    /// Sums of the online objectives of stable and of the candidate, kept across restarts of the operator.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 128))]
     pub online: Vec<ObjectiveStatus>,
     /// Commands that were carried out, newest last, at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -83,6 +87,7 @@ impl Default for RagReleaseStatus {
             failed_revisions: Vec::new(),
             history: Vec::new(),
             plan: None,
+            watch: None,
             traffic: None,
             online: Vec::new(),
             commands: Vec::new(),

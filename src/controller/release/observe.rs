@@ -252,7 +252,7 @@ fn is_ready(pod: &Pod) -> bool {
 /// Scrape interval of a release without online gates.
 pub const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The interval that a release's online gates ask for.
-pub fn interval(status: &RagReleaseStatus) -> Duration {
-    online::gates(status).map(|gate| gate.interval).min().unwrap_or(PLAIN_INTERVAL)
+/// The interval that the online gates of a revision ask for.
+pub fn interval(status: &RagReleaseStatus, revision: &str) -> Duration {
+    online::gates(status, revision).map(|gate| gate.interval).min().unwrap_or(PLAIN_INTERVAL)
 }

@@ -265,6 +265,7 @@ impl Draft<'_> {
             evidence,
         });
         status.candidate = None;
+        status.watch = None;
         let entry = HistoryEntry {
             revision: candidate.revision.clone(),
             version: candidate.version.clone(),

@@ -172,6 +172,38 @@ impl Draft<'_> {
         self.failed_before(&failed)
     }
 
+    /// What judges stable goes on beside the plan of a candidate that starts now, with its sums.
+    pub(super) fn keep_watch(&mut self) {
+        let status = &mut self.plan.status;
+        let stable = status.stable.as_ref().filter(|_| status.previous.is_some()).map(|s| s.revision.clone());
+        status.online.retain(|o| Some(&o.revision) == stable.as_ref());
+        match status.plan.take() {
+            Some(mut plan) if Some(&plan.revision) == stable.as_ref() => {
+                plan.gates.retain(|gate| gate.spec.online.is_some());
+                status.watch = Some(plan);
+            }
+            // Another candidate came between: what judges stable was kept at its start.
+            Some(_) | None => {}
+        }
+    }
+
+    /// A candidate that has no weight yet leaves for the way back of `stable`: it is no failure, and starts anew.
+    fn make_way(&mut self, stable: &str) {
+        self.cancel_runs();
+        let now = self.now_text();
+        let Some(candidate) = self.plan.status.candidate.take() else { return };
+        let message = format!("Revision {} was withdrawn before it had traffic: {stable} is rolled back.", candidate.revision);
+        self.plan.events.push(Note::normal(Reason::Superseded, message.clone()));
+        let entry = HistoryEntry {
+            revision: candidate.revision,
+            version: candidate.version,
+            outcome: "Superseded".to_owned(),
+            message,
+            at: now,
+        };
+        remember(&mut self.plan.status.history, entry);
+    }
+
     /// The watch after a promotion: a breach brings the previous revision back, the window's end lets it go.
     pub(super) fn watching(&mut self) -> Option<State> {
         let previous = self.plan.status.previous.clone()?;
@@ -188,7 +220,9 @@ impl Draft<'_> {
         }
         let failure = self.unavailable(&stable.revision).or_else(|| self.breached(&stable.revision))?;
         let now = self.now_text();
+        self.make_way(&stable.revision);
         let status = &mut self.plan.status;
+        status.watch = None;
         status.stable = Some(RevisionStatus {
             revision: previous.revision,
             version: previous.version,

@@ -23,6 +23,12 @@ impl Draft<'_> {
         if candidate.stage == Stage::RollingBack {
             return self.rolling_back(&candidate);
         }
+        // A candidate without weight takes nothing from the watch over stable.
+        if candidate.weight == 0
+            && let Some(state) = self.watching()
+        {
+            return state;
+        }
         self.clocks(target);
         let Some(candidate) = self.plan.status.candidate.clone() else { return self.unchanged() };
         if let Some(failure) = self.must_go(&candidate, target) {

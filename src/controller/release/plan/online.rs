@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Draft;
 use crate::api::gate::{Objective, Signal};
-use crate::api::release::{Failure, ObjectiveStatus, RollbackCause};
+use crate::api::release::{Failure, FrozenPlan, ObjectiveStatus, RollbackCause};
 use crate::api::{RagReleaseStatus, Reason};
 use crate::controller::signals::{Judged, Readings, Test};
 use crate::controller::spec::duration;
@@ -16,7 +16,7 @@ use crate::evaluation::sequence::{self, Answers, Outage, Share, State};
 /// Error rate of a whole release.
 const ALPHA: f64 = 0.05;
 
-/// An online gate of the frozen plan.
+/// An online gate of a frozen plan.
 #[derive(Clone, Debug)]
 pub struct OnlineGate<'a> {
     pub name: &'a str,
@@ -25,9 +25,14 @@ pub struct OnlineGate<'a> {
     pub window: Duration,
 }
 
-/// The online gates of the frozen plan.
-pub fn gates(status: &RagReleaseStatus) -> impl Iterator<Item = OnlineGate<'_>> {
-    let frozen = status.plan.iter().flat_map(|p| &p.gates);
+/// The plan that a revision is judged by: the one that was frozen for it.
+fn plan_of<'a>(status: &'a RagReleaseStatus, revision: &str) -> Option<&'a FrozenPlan> {
+    status.plan.iter().chain(&status.watch).find(|plan| plan.revision == revision)
+}
+
+/// The online gates that were frozen for a revision.
+pub fn gates<'a>(status: &'a RagReleaseStatus, revision: &str) -> impl Iterator<Item = OnlineGate<'a>> {
+    let frozen = plan_of(status, revision).into_iter().flat_map(|p| &p.gates);
     frozen.filter_map(|gate| {
         let online = gate.spec.online.as_ref()?;
         let time = |field: &str, text: &str| {
@@ -46,7 +51,7 @@ pub fn gates(status: &RagReleaseStatus) -> impl Iterator<Item = OnlineGate<'_>> 
 /// The tests of the judged revision, each with its share of the error rate and what was persisted of it.
 pub fn judged(status: &RagReleaseStatus, revision: &str) -> Judged {
     let all: Vec<(&str, &Objective)> =
-        gates(status).flat_map(|g| g.objectives.iter().map(move |o| (g.name, o))).collect();
+        gates(status, revision).flat_map(|g| g.objectives.iter().map(move |o| (g.name, o))).collect();
     let alpha = sequence::alpha_each(ALPHA, u32::try_from(all.len()).unwrap_or(u32::MAX));
     let tests = all.into_iter().map(|(gate, objective)| {
         let persisted = status
@@ -65,7 +70,7 @@ pub fn judged(status: &RagReleaseStatus, revision: &str) -> Judged {
             persisted,
         }
     });
-    let frozen_at = status.plan.as_ref().map(|p| p.frozen_at.as_str()).unwrap_or_default();
+    let frozen_at = plan_of(status, revision).map(|p| p.frozen_at.as_str()).unwrap_or_default();
     Judged { key: format!("{revision}/{frozen_at}"), revision: revision.to_owned(), tests: tests.collect() }
 }
 

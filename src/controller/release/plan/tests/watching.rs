@@ -74,6 +74,58 @@ fn a_breach_does_not_go_back_to_what_has_no_pod_however_the_pass_looks() {
     }
 }
 
+/// A candidate that stands without weight (its pods do not start, a gate cannot decide) closes no way back.
+#[test]
+fn a_candidate_without_weight_does_not_end_the_watch_over_stable() {
+    for (stands, harm) in [("gate", "errors"), ("pods", "errors"), ("gate", "pods")] {
+        let gates = [("quality", "BeforeTraffic"), ("live", "DuringTraffic")];
+        let mut sim = Sim::serving(release(&gates, &STEPS));
+        sim.requests = 1_000;
+        sim.version_ready("v2");
+        sim.ticks(30);
+        let (bad, good) = (sim.stable(), sim.status().previous.unwrap().revision);
+        let requests = |sim: &Sim| sim.status().online.iter().find(|o| o.revision == bad).map(|o| o.requests);
+        let before = requests(&sim).unwrap();
+        sim.runs_end(super::sim::Run::Inconclusive);
+        sim.version_ready("v3");
+        sim.pass();
+        let next = sim.candidate().revision;
+        if stands == "pods" {
+            sim.not_ready.push(next.clone());
+        }
+        sim.ticks(40);
+        assert_eq!((sim.candidate().revision, sim.candidate().weight), (next.clone(), 0), "{stands}");
+        assert!(requests(&sim).unwrap() > before, "{stands}: {:?}", sim.status().online);
+        match harm {
+            "errors" => sim.fails(&bad, 60),
+            _ => sim.not_ready.push(bad.clone()),
+        }
+        (0..30).for_each(|_| sim.flow());
+        sim.pass();
+        assert_eq!((sim.stable(), sim.weight(&good)), (good.clone(), 100), "{stands}, {harm}: in the pass that sees it");
+        assert_eq!(sim.status().history.last().unwrap().outcome, "Superseded");
+        assert!(sim.status().failed_revisions.iter().all(|f| f.revision != next));
+        sim.not_ready.clear();
+        sim.requests = 0;
+        sim.settle();
+        assert_eq!((sim.candidate().revision, sim.stable()), (next, good), "it begins anew beside what serves now");
+        assert_eq!(sim.status().watch, None);
+    }
+}
+
+#[test]
+fn a_window_ends_while_a_candidate_stands_too() {
+    let mut sim = promoted();
+    sim.version_ready("v3");
+    sim.pass();
+    let next = sim.candidate().revision;
+    sim.not_ready.push(next);
+    sim.edit(|r| r.spec.paused = true);
+    sim.advance(73 * 3_600);
+    sim.ticks(2);
+    assert_eq!((sim.status().previous, sim.deployments.len()), (None, 2));
+}
+
 /// After a restart nobody knows yet who could take the traffic over: the world is looked at first.
 #[test]
 fn a_process_that_has_seen_nothing_looks_before_it_goes_back() {
