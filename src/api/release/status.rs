@@ -55,6 +55,11 @@ pub struct RagReleaseStatus {
     /// judged by them until the candidate gets its first weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch: Option<FrozenPlan>,
+    /// Since when this status is one that was lost and taken over from what was left (RFC 3339, UTC): nothing starts
+    /// until the spec asks for stable, or `ragops.dev/promote` names the revision that it asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub restored_at: Option<String>,
     /// Weights: wanted, written, accepted by the gateway, counted at the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<TrafficStatus>,
@@ -88,6 +93,7 @@ impl Default for RagReleaseStatus {
             history: Vec::new(),
             plan: None,
             watch: None,
+            restored_at: None,
             traffic: None,
             online: Vec::new(),
             commands: Vec::new(),

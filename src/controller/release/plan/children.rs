@@ -42,7 +42,10 @@ impl Draft<'_> {
             };
             self.ensure(&snapshot);
         }
-        self.remove_unused(&used);
+        // After a status was lost, what is used is not known before it is decided what goes on.
+        if self.plan.status.restored_at.is_none() {
+            self.remove_unused(&used);
+        }
     }
 
     fn ensure(&mut self, snapshot: &Snapshot) {

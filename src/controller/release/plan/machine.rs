@@ -104,6 +104,7 @@ impl Draft<'_> {
             Target::Unknown => return self.unknown(),
         };
         if self.plan.status.stable.as_ref().is_some_and(|s| s.revision == snapshot.revision) {
+            self.plan.status.restored_at = None;
             return self.serving();
         }
         if let Some(failed) = self.plan.status.failed_revisions.iter().find(|f| f.revision == snapshot.revision) {
@@ -113,6 +114,9 @@ impl Draft<'_> {
         if self.paused() {
             let text = format!("Revision {} waits: the release is paused.", snapshot.revision);
             return State::waiting(Reason::Paused, self.beside(&text));
+        }
+        if let Some(state) = self.held_after_restore(snapshot) {
+            return state;
         }
         self.start(snapshot, spec)
     }

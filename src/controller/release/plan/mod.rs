@@ -80,7 +80,7 @@ pub fn plan(release: &RagRelease, seen: &Observed) -> Plan<RagReleaseStatus> {
     }
     let spec = Validated::parse(&release.spec);
     let target = target::resolve(release, seen, &spec);
-    draft.restore();
+    draft.restore(&target);
     draft.commands();
     draft.unresolved = target == target::Target::Unknown;
     let state = draft.step(&target, &spec);
