@@ -225,8 +225,12 @@ impl<'a> Draft<'a> {
     /// The route as the present decision wants it; `None`: nothing is to be routed.
     fn wanted_route(&self) -> Option<HTTPRoute> {
         let status = &self.plan.status;
-        // Without a parent the route would leave its gateways: a wrong spec changes nothing that serves.
-        let gateway = self.release.spec.traffic.gateway.as_ref().filter(|g| !g.parent_refs.is_empty())?;
+        // Without a parent the route would leave its gateways: a wrong spec moves it nowhere, and is no reason to keep
+        // its weights as they are.
+        let gateway = self.release.spec.traffic.gateway.as_ref().filter(|g| !g.parent_refs.is_empty());
+        if gateway.is_none() {
+            self.live_route()?;
+        }
         let stable = status.stable.as_ref()?;
         let namespace = self.release.namespace().unwrap_or_default();
         let name = self.release.name_any();

@@ -117,6 +117,29 @@ fn a_changed_host_name_reaches_the_route_without_a_candidate_and_without_a_compl
     assert!(!sim.has_event("RouteDrift"));
 }
 
+/// Such a spec is stored past the rules; it must not keep users on a bad revision.
+#[test]
+fn a_spec_without_a_gateway_does_not_block_the_way_back() {
+    let edits: [fn(&mut crate::api::RagRelease); 2] =
+        [|r| r.spec.traffic.gateway = None, |r| r.spec.traffic.gateway.as_mut().unwrap().parent_refs.clear()];
+    for edit in edits {
+        let mut sim = Sim::moving(release(&[("live", "DuringTraffic")], &STEPS), |c| c.step_started_at.is_some());
+        let (revision, stable) = (sim.candidate().revision, sim.stable());
+        let before = sim.route.clone().unwrap().spec;
+        sim.edit(edit);
+        sim.pass();
+        assert_eq!((sim.reason().as_str(), sim.weight(&revision)), ("InvalidSpec", 5));
+        sim.fails(&revision, 100);
+        sim.ticks(4);
+        assert_eq!(sim.weight(&revision), 0);
+        sim.requests = 0;
+        sim.settle();
+        assert_eq!((sim.route_weights(), sim.status().candidate), (vec![(stable, 100)], None));
+        let after = sim.route.clone().unwrap().spec;
+        assert_eq!((after.parent_refs, after.hostnames), (before.parent_refs, before.hostnames));
+    }
+}
+
 #[test]
 fn what_others_added_to_the_route_stays() {
     let mut sim = Sim::serving(release(&[], &STEPS));
