@@ -7,6 +7,8 @@
 //! the persisted ones, at most one minute old; what a pod answered before a weight was accepted is not counted
 //! at that weight.
 
+pub mod recent;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +19,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::api::RagRelease;
 use crate::api::gate::Signal;
+use self::recent::Recent;
 use crate::evaluation::sequence::{self, Share, State};
 use crate::worker::signals::{self, Signals as Counters};
 
@@ -89,6 +92,8 @@ pub struct Readings {
     pub revisions: BTreeMap<String, RevisionReading>,
     /// Sums of each objective of the judged revision, by (gate, objective).
     pub tests: BTreeMap<(String, String), Share>,
+    /// What came lately of each objective.
+    pub recent: BTreeMap<(String, String), Share>,
     /// Key of the judged revision that the sums belong to.
     pub key: String,
     pub step_key: String,
@@ -149,6 +154,7 @@ struct PodReading {
 #[derive(Clone, Default)]
 struct Sums {
     since: Counters,
+    recent: Recent,
     persisted: BTreeMap<(String, String), Share>,
 }
 
@@ -217,7 +223,7 @@ fn lock(map: &Mutex<HashMap<String, Entry>>) -> MutexGuard<'_, HashMap<String, E
 
 impl Entry {
     fn new(watch: Watch, changed: Arc<Notify>) -> Self {
-        let judged = Sums { since: Counters::default(), persisted: persisted(&watch) };
+        let judged = Sums { persisted: persisted(&watch), ..Sums::default() };
         Self {
             step_stable: start(watch.step.as_ref().map(|s| s.persisted_stable)),
             step_candidate: start(watch.step.as_ref().map(|s| s.persisted_candidate)),
@@ -233,7 +239,7 @@ impl Entry {
 
     fn change(&mut self, watch: Watch) {
         if self.watch.judged.key != watch.judged.key {
-            self.judged = Sums { since: Counters::default(), persisted: persisted(&watch) };
+            self.judged = Sums { persisted: persisted(&watch), ..Sums::default() };
         } else {
             // A test that is new under the same key starts from what is persisted of it.
             for (key, share) in persisted(&watch) {
@@ -265,6 +271,7 @@ impl Entry {
         let Some(delta) = delta else { return };
         if revision == self.watch.judged.revision {
             add(&mut self.judged.since, &delta);
+            self.judged.recent.add(before.unwrap_or(asked), now, &delta);
         }
         // A difference to an answer of before the present weight holds requests of the weight before.
         let Some(step) = self.watch.step.as_ref().filter(|_| before >= Some(self.step_since)) else { return };
@@ -290,6 +297,14 @@ impl Entry {
         self.watch.judged.tests.iter().map(sum).collect()
     }
 
+    fn recent(&self) -> BTreeMap<(String, String), Share> {
+        let one = |test: &Test| {
+            let key = (test.gate.clone(), test.objective.clone());
+            (key, self.judged.recent.share(test.signal, test.threshold_ms))
+        };
+        self.watch.judged.tests.iter().map(one).collect()
+    }
+
     fn readings(&self) -> Readings {
         let now = Instant::now();
         let revisions = self.watch.targets.iter().map(|(revision, pods)| {
@@ -304,6 +319,7 @@ impl Entry {
         Readings {
             revisions: revisions.collect(),
             tests: self.sums(),
+            recent: self.recent(),
             key: self.watch.judged.key.clone(),
             step_key: self.watch.step.as_ref().map(|s| s.key.clone()).unwrap_or_default(),
             step_stable: self.step_stable,
@@ -313,16 +329,21 @@ impl Entry {
         }
     }
 
+    fn breached(&self, sums: &BTreeMap<(String, String), Share>) -> bool {
+        self.watch.judged.tests.iter().any(|test| {
+            let share = sums.get(&(test.gate.clone(), test.objective.clone())).copied().unwrap_or_default();
+            sequence::against_max(share, test.max, test.alpha).state == State::Breached
+                || sequence::far_beyond(self.judged.recent.share(test.signal, test.threshold_ms), test.max)
+        })
+    }
+
     /// Whether the controller has something to decide after a scrape.
     fn worth_a_pass(&self, now: Instant) -> bool {
         if self.watch.every_scrape {
             return true;
         }
         let sums = self.sums();
-        let breached = self.watch.judged.tests.iter().any(|test| {
-            let share = sums.get(&(test.gate.clone(), test.objective.clone())).copied().unwrap_or_default();
-            sequence::against_max(share, test.max, test.alpha).state == State::Breached
-        });
+        let breached = self.breached(&sums);
         let due = self.woken_at.is_none_or(|at| now.duration_since(at) >= SETTLED_PERSIST);
         breached || (due && sums != self.judged.persisted)
     }

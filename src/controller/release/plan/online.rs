@@ -1,7 +1,8 @@
 //! Live objectives of a release: what is judged, and what the signals say.
 //!
 //! Invariants: the gates are the frozen ones; the error rate is spent once per release over all tests; missing
-//! data never advances and never rolls back; the hard rule needs no gate.
+//! data never advances and never rolls back; the hard rule against stable needs no gate; a good past does not hide a
+//! sudden failure.
 
 use std::time::Duration;
 
@@ -88,6 +89,8 @@ fn threshold_ms(text: &str) -> Option<u32> {
 pub struct Outcome {
     pub test: Test,
     pub share: Share,
+    /// The last answers, where they alone are far beyond the limit.
+    pub sudden: Option<Share>,
     pub reading: sequence::Reading,
 }
 
@@ -98,8 +101,13 @@ pub fn outcomes(status: &RagReleaseStatus, readings: &Readings, revision: &str) 
     let outcome = |test: Test| {
         let key = (test.gate.clone(), test.objective.clone());
         let share = readings.tests.get(&key).copied().filter(|_| fresh).unwrap_or(test.persisted);
-        let reading = sequence::against_max(share, test.max, test.alpha);
-        Outcome { test, share, reading }
+        let recent = readings.recent.get(&key).copied().filter(|_| fresh);
+        let sudden = recent.filter(|recent| sequence::far_beyond(*recent, test.max));
+        let mut reading = sequence::against_max(share, test.max, test.alpha);
+        if sudden.is_some() {
+            reading.state = State::Breached;
+        }
+        Outcome { test, share, sudden, reading }
     };
     judged.tests.into_iter().map(outcome).collect()
 }
@@ -171,15 +179,20 @@ fn sentence(outcome: &Outcome, revision: &str) -> String {
         Signal::EmptyRate => "had no result".to_owned(),
         Signal::SlowRate => format!("took longer than {} ms", outcome.test.threshold_ms.unwrap_or(0)),
     };
+    let head = format!(
+        "Objective {} of gate {} is breached by revision {revision}:",
+        outcome.test.objective, outcome.test.gate
+    );
+    let allowed = format!("at most {:.1} % is allowed", outcome.test.max * 100.0);
+    if let Some(sudden) = outcome.sudden {
+        let share = sudden.value().unwrap_or(0.0) * 100.0;
+        let (bad, answers) = (sudden.bad, sudden.answers);
+        return format!("{head} {bad} of the last {answers} answers ({share:.1} %) {what}, and {allowed}.");
+    }
     let share = outcome.reading.share.unwrap_or(0.0) * 100.0;
     let lower = outcome.reading.lower.unwrap_or(0.0) * 100.0;
     format!(
-        "Objective {} of gate {} is breached by revision {revision}: {} of {} answers ({share:.1} %) {what}, at least \
-         {lower:.1} % of all with certainty, and at most {:.1} % is allowed.",
-        outcome.test.objective,
-        outcome.test.gate,
-        outcome.share.bad,
-        outcome.share.answers,
-        outcome.test.max * 100.0
+        "{head} {} of {} answers ({share:.1} %) {what}, at least {lower:.1} % of all with certainty, and {allowed}.",
+        outcome.share.bad, outcome.share.answers
     )
 }

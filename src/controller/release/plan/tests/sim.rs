@@ -3,6 +3,7 @@
 //! (`safety.rs`): a test need not ask for it.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
@@ -24,6 +25,7 @@ use crate::controller::read::Referred;
 use crate::controller::release::observe::{self, Observed, RouteSeen, World};
 use crate::controller::release::traffic;
 use crate::controller::route::HTTPRoute;
+use crate::controller::signals::recent::Recent;
 use crate::controller::signals::{Answers, Readings, RevisionReading};
 
 /// What the gateway says of a route.
@@ -100,6 +102,9 @@ pub struct Sim {
     /// The split that the gateway took last: candidate and its percent.
     pub split: Option<(String, u64)>,
     pub readings: Readings,
+    pub recent: Recent,
+    /// The instant at which the virtual clock began.
+    pub epoch: Instant,
     pub events: Vec<Note>,
     pub status_writes: usize,
     /// Each weight of a candidate that was written to the route: (revision, weight).
@@ -134,6 +139,8 @@ impl Sim {
             real_share: None,
             split: None,
             readings: Readings::default(),
+            recent: Recent::default(),
+            epoch: Instant::now(),
             events: Vec::new(),
             status_writes: 0,
             weights: Vec::new(),
@@ -204,6 +211,13 @@ impl Sim {
     /// The operator's process ends and another takes over: what was only in memory is gone.
     pub fn restart(&mut self) {
         self.readings = Readings::default();
+        self.recent = Recent::default();
+    }
+
+    /// The virtual clock as scrapes see it.
+    pub fn instant(&self) -> Instant {
+        let began: Timestamp = START.parse().unwrap();
+        self.epoch + Duration::try_from(self.now.duration_since(began)).unwrap_or_default()
     }
 
     // ---- what tests look at ----
@@ -338,6 +352,8 @@ impl Sim {
         if old.key != wanted.judged.key {
             let persisted = wanted.judged.tests.iter().map(|t| ((t.gate.clone(), t.objective.clone()), t.persisted));
             old.tests = persisted.collect();
+            old.recent.clear();
+            self.recent = Recent::default();
             old.key = wanted.judged.key;
         }
         let step = wanted.step.unwrap_or_else(|| crate::controller::signals::StepWindow {

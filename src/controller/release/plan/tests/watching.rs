@@ -140,6 +140,23 @@ fn a_process_that_has_seen_nothing_looks_before_it_goes_back() {
 }
 
 #[test]
+fn a_good_day_does_not_hide_a_total_failure_and_a_hiccup_is_none() {
+    let mut sim = promoted();
+    let (bad, good) = (sim.stable(), sim.status().previous.unwrap().revision);
+    sim.readings.tests.values_mut().for_each(|share| share.answers += 8_600_000);
+    sim.ticks(15);
+    sim.fails(&bad, 100);
+    sim.tick();
+    sim.errors.clear();
+    sim.ticks(15);
+    assert_eq!(sim.stable(), bad, "ten seconds are none");
+    sim.fails(&bad, 100);
+    sim.ticks(3);
+    assert_eq!((sim.stable(), sim.weight(&good)), (good, 100));
+    assert!(sim.status().candidate.unwrap().failure.unwrap().message.contains("of the last"));
+}
+
+#[test]
 fn errors_without_an_objective_do_not_roll_back_after_the_promotion() {
     let mut sim = Sim::serving(release(&[], &STEPS));
     sim.requests = 1_000;
