@@ -124,7 +124,7 @@ pub fn outage(candidate: Answers, stable: Answers) -> Option<Outage> {
 }
 
 /// The hard rule against a limit: at least 50 bad ones among the last answers, and at least 3 times the share that is
-/// acceptable. At a true share of the limit fewer than 17 are to be expected where 50 are found: 1 in 6 billion.
+/// acceptable. At a true share of the limit fewer than 17 are to be expected where 50 are found: less than 1 in 20 billion.
 pub fn far_beyond(recent: Share, max: f64) -> bool {
     recent.bad >= HARD_LEAST && recent.value().is_some_and(|share| share >= HARD_ERRORS * max)
 }

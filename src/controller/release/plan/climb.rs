@@ -27,6 +27,10 @@ impl Draft<'_> {
         if let Some(state) = self.encoder_missing(revision) {
             return state;
         }
+        if let Some(ends) = self.ends(revision) {
+            let text = self.beside(&ends.message);
+            return if ends.by_itself { State::stalled(ends.reason, text) } else { State::waiting(ends.reason, text) };
+        }
         if !self.available(revision) {
             return self.preparing_state(revision, "its pods load the index and are not ready yet");
         }

@@ -66,7 +66,8 @@ impl Draft<'_> {
         if !self.rolls_back_on(RollbackCause::Unavailable) || self.ready_pods(revision)? > 0 {
             return None;
         }
-        let message = format!("Revision {revision} has no ready pod.");
+        let why = self.ends(revision).map(|ends| format!(" {}", ends.message)).unwrap_or_default();
+        let message = format!("Revision {revision} has no ready pod.{why}");
         Some(Failure { reason: Reason::Unavailable.as_str().to_owned(), message })
     }
 

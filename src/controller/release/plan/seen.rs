@@ -1,17 +1,24 @@
 //! What the world shows of a revision. What is not known is never taken for good news.
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use super::Draft;
 use crate::api::release::CandidateStatus;
 use crate::api::{Reason, names};
+use crate::controller::attempt;
 use crate::controller::condition::{self, State};
 use crate::controller::model;
 use crate::controller::read::Referred;
 use crate::controller::release::observe::ready_pods;
 use crate::controller::release::revision::Snapshot;
 use crate::controller::release::traffic::service_name;
+use crate::worker::receipt::{Body, EXIT_INVALID, EXIT_UNAVAILABLE, Receipt};
+
+/// Exit codes of a process that was killed by SIGKILL and by SIGTERM: an eviction, a node that goes.
+const KILLED: i32 = 137;
+const TERMINATED: i32 = 143;
 
 impl Draft<'_> {
     pub(super) fn snapshot(&self, revision: &str) -> Option<Snapshot> {
@@ -73,10 +80,60 @@ impl Draft<'_> {
         Some(State::waiting(Reason::RefNotFound, self.beside(&text)))
     }
 
+    /// How pods of a revision end, if they do.
+    pub(super) fn ends(&self, revision: &str) -> Option<Ends> {
+        let namespace = self.release.namespace().unwrap_or_default();
+        let logs = format!("`kubectl -n {namespace} logs -p -l {}={revision}`", names::LABEL_REVISION);
+        let of = |p: &&Pod| p.labels().get(names::LABEL_REVISION).is_some_and(|r| r == revision);
+        self.world()?.pods.iter().filter(of).find_map(|pod| ends(pod, revision, &logs))
+    }
+
     pub(super) fn pods_stuck(&self, revision: &str) -> Option<(Reason, String)> {
         let pods = self.world()?.pods.iter();
         pods.filter(|p| p.labels().get(names::LABEL_REVISION).is_some_and(|r| r == revision))
-            .find_map(crate::controller::attempt::why_stuck)
+            .find_map(attempt::why_stuck)
+    }
+}
+
+/// How a retrieval server ends.
+pub(super) struct Ends {
+    pub(super) reason: Reason,
+    pub(super) message: String,
+    /// It ends by itself and would again: the revision is to blame, and neither a node nor a service that it needs.
+    pub(super) by_itself: bool,
+}
+
+/// A pod that is not ready and whose server ended at least once. One that was killed from outside tells nothing.
+fn ends(pod: &Pod, revision: &str, logs: &str) -> Option<Ends> {
+    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+    let container = statuses.iter().find(|s| s.name == names::CONTAINER && !s.ready)?;
+    let present = container.state.as_ref().and_then(|s| s.terminated.as_ref());
+    let ended = present.or(container.last_state.as_ref().and_then(|s| s.terminated.as_ref()))?;
+    let receipt = ended.message.as_deref().and_then(|message| Receipt::parse(message, revision).ok());
+    let told = match receipt {
+        Some(Receipt { body: Body::Error(error), .. }) => Some((attempt::reason_of(&error), attempt::told(&error))),
+        Some(_) | None => None,
+    };
+    let head = format!("Pods of revision {revision} end");
+    match (ended.exit_code, told) {
+        (EXIT_INVALID | EXIT_UNAVAILABLE, Some((reason, told))) => Some(Ends {
+            reason: reason.unwrap_or(Reason::PodConfigError),
+            message: format!("{head}: {told}"),
+            by_itself: ended.exit_code == EXIT_INVALID,
+        }),
+        _ if ended.reason.as_deref() == Some("OOMKilled") => Some(Ends {
+            reason: Reason::PodConfigError,
+            message: format!(
+                "{head}: they need more memory than their limit. Raise `spec.serving.resources.limits.memory`."
+            ),
+            by_itself: true,
+        }),
+        (0 | KILLED | TERMINATED, _) => None,
+        (code, _) => Some(Ends {
+            reason: Reason::PodConfigError,
+            message: format!("{head} with exit code {code}; see {logs}."),
+            by_itself: code != EXIT_UNAVAILABLE,
+        }),
     }
 }
 

@@ -186,7 +186,8 @@ impl Draft<'_> {
             }
         }
         if self.ready_pods(&stable.revision) == Some(0) {
-            let text = format!("Revision {} is routed, but has no ready pod.", stable.revision);
+            let why = self.ends(&stable.revision).map(|ends| format!(" {}", ends.message)).unwrap_or_default();
+            let text = format!("Revision {} is routed, but has no ready pod.{why}", stable.revision);
             return State::waiting(Reason::StableUnavailable, text);
         }
         let back = match &self.plan.status.previous {

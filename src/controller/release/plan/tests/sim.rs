@@ -90,6 +90,8 @@ pub struct Sim {
     pub gateway: Gateway,
     /// How runs end, by gate; the default is Pass.
     pub runs: BTreeMap<String, Run>,
+    /// Statuses of the container of each pod that is not ready, by revision.
+    pub containers: BTreeMap<String, serde_json::Value>,
     /// Revisions whose pods do not become ready.
     pub not_ready: Vec<String>,
     pub no_match: Vec<String>,
@@ -132,6 +134,7 @@ impl Sim {
             in_view: true,
             gateway: Gateway::Accepts,
             runs: BTreeMap::new(),
+            containers: BTreeMap::new(),
             not_ready: Vec::new(),
             no_match: Vec::new(),
             errors: BTreeMap::new(),
@@ -206,6 +209,18 @@ impl Sim {
 
     pub fn advance(&mut self, seconds: i64) {
         self.now = self.now.checked_add(SignedDuration::from_secs(seconds)).unwrap();
+    }
+
+    /// Servers of a revision end like this, and are not ready.
+    pub fn pods_end(&mut self, revision: &str, exit: i32, reason: &str, message: &str) {
+        self.not_ready.push(revision.to_owned());
+        let ended = json!({"terminated": {"exitCode": exit, "reason": reason, "message": message}});
+        let waits = json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}});
+        let container = json!({
+            "name": names::CONTAINER, "image": "i", "imageID": "", "ready": false, "restartCount": 1,
+            "state": waits, "lastState": ended
+        });
+        self.containers.insert(revision.to_owned(), container);
     }
 
     /// The operator's process ends and another takes over: what was only in memory is gone.
@@ -324,10 +339,13 @@ impl Sim {
             let ready = if self.not_ready.contains(&revision) { "False" } else { "True" };
             for i in 0..deployment.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1) {
                 let name = format!("{revision}-{i}");
-                let pod = json!({
+                let mut pod = json!({
                     "metadata": {"name": name, "uid": name, "labels": {(names::LABEL_REVISION): revision}},
                     "status": {"phase": "Running", "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": ready}]}
                 });
+                if let Some(container) = self.containers.get(&revision).filter(|_| ready == "False") {
+                    pod["status"]["containerStatuses"] = json!([container]);
+                }
                 pods.push(serde_json::from_value(pod).unwrap());
             }
         }

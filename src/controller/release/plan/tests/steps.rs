@@ -265,3 +265,34 @@ fn the_encoder_and_the_pods_are_looked_at_again_before_the_first_weight() {
         assert_eq!(sim.candidate().weight, 5, "{harm}: {}", sim.message());
     }
 }
+
+/// What pods say when they end reaches the release, and what says nothing of the revision does not stop it.
+#[test]
+fn pods_that_end_say_why() {
+    let receipt = |revision: &str, reason: &str, error: &str| {
+        format!(r#"{{"v":1,"run":"{revision}","kind":"error","reason":"{reason}","error":"{error}"}}"#)
+    };
+    let table = [
+        (42, "Error", Some(("FingerprintMismatch", "the index was built by another encoder")), "FingerprintMismatch", true, "another encoder."),
+        (137, "OOMKilled", None, "PodConfigError", true, "limits.memory"),
+        (101, "Error", None, "PodConfigError", true, "exit code 101"),
+        (43, "Error", Some(("EndpointUnavailable", "the encoder does not answer")), "EndpointUnavailable", false, "does not answer."),
+        (137, "Error", None, "Preparing", false, "not ready yet"),
+        (0, "Completed", None, "Preparing", false, "not ready yet"),
+    ];
+    for (exit, reason, told, word, stalled, text) in table {
+        let mut sim = Sim::serving(release(&[], &STEPS));
+        sim.version_ready("v2");
+        sim.pass();
+        let revision = sim.candidate().revision;
+        let message = told.map(|(reason, error)| receipt(&revision, reason, error)).unwrap_or_default();
+        sim.pods_end(&revision, exit, reason, &message);
+        sim.settle();
+        assert_eq!((sim.reason().as_str(), sim.stalled()), (word, stalled), "{exit}: {}", sim.message());
+        assert!(sim.message().contains(text), "{exit}: {}", sim.message());
+        sim.not_ready.clear();
+        sim.react();
+        sim.settle();
+        assert_eq!(sim.candidate().weight, 5, "{exit}: it goes on when they are ready");
+    }
+}
