@@ -344,7 +344,7 @@ pub struct HistoryEntry {
     /// Index and version.
     #[schemars(length(max = 80))]
     pub version: String,
-    /// Promoted, RolledBack, Superseded or Aborted.
+    /// Promoted, RolledBack, Superseded, Aborted or Interrupted (its pods were gone and came back).
     #[schemars(length(max = 64))]
     pub outcome: String,
     /// A sentence.

@@ -21,7 +21,7 @@ impl Draft<'_> {
         let Some(candidate) = self.plan.status.candidate.clone() else { return self.settled(target, spec) };
         self.plan.look_again(MOVING);
         if candidate.stage == Stage::RollingBack {
-            return self.rolling_back(&candidate);
+            return self.rolling_back(&candidate, target);
         }
         // A candidate without weight takes nothing from the watch over stable.
         if candidate.weight == 0
@@ -48,7 +48,7 @@ impl Draft<'_> {
             Stage::Preparing => self.preparing(&candidate),
             Stage::Verifying => self.verifying(&candidate),
             Stage::Stepping => self.stepping(&candidate),
-            Stage::RollingBack => self.rolling_back(&candidate),
+            Stage::RollingBack => self.rolling_back(&candidate, target),
         };
         self.while_paused(state)
     }

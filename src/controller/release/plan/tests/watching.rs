@@ -102,9 +102,16 @@ fn a_candidate_without_weight_does_not_end_the_watch_over_stable() {
         }
         (0..30).for_each(|_| sim.flow());
         sim.pass();
-        assert_eq!((sim.stable(), sim.weight(&good)), (good.clone(), 100), "{stands}, {harm}: in the pass that sees it");
+        assert_eq!(
+            (sim.stable(), sim.weight(&good)),
+            (good.clone(), 100),
+            "{stands}, {harm}: in the pass that sees it"
+        );
         assert_eq!(sim.status().history.last().unwrap().outcome, "Superseded");
         assert!(sim.status().failed_revisions.iter().all(|f| f.revision != next));
+        sim.react();
+        sim.pass();
+        assert!(!sim.stalled(), "nobody has to act: {}", sim.message());
         sim.not_ready.clear();
         sim.requests = 0;
         sim.settle();
@@ -154,6 +161,21 @@ fn a_good_day_does_not_hide_a_total_failure_and_a_hiccup_is_none() {
     sim.ticks(3);
     assert_eq!((sim.stable(), sim.weight(&good)), (good, 100));
     assert!(sim.status().candidate.unwrap().failure.unwrap().message.contains("of the last"));
+}
+
+/// Users are served by previous meanwhile, and nobody has to say `retry`.
+#[test]
+fn an_eviction_in_the_window_condemns_nothing() {
+    let mut sim = promoted();
+    let (evicted, previous) = (sim.stable(), sim.status().previous.unwrap().revision);
+    sim.not_ready.push(evicted.clone());
+    sim.pass();
+    assert_eq!((sim.stable(), sim.weight(&previous)), (previous, 100));
+    sim.ticks(3);
+    sim.not_ready.clear();
+    sim.ticks(30);
+    assert_eq!((sim.reason().as_str(), sim.stable()), ("Promoted", evicted));
+    assert!(sim.status().failed_revisions.is_empty());
 }
 
 #[test]
