@@ -67,9 +67,10 @@ impl Draft<'_> {
         let stood = self.since(Some(&candidate.progressed_at));
         if !self.paused() && stood > deadline.saturating_add(hold) {
             let text = format!(
-                "Revision {revision} made no progress for {} (progressDeadline) in stage {:?}.",
+                "Revision {revision} made no progress for {} (progressDeadline) in stage {:?}.{}",
                 words(deadline),
-                candidate.stage
+                candidate.stage,
+                self.waited_for()
             );
             return Some(failure(Reason::ProgressDeadlineExceeded, text));
         }

@@ -133,6 +133,15 @@ impl Draft<'_> {
         }
     }
 
+    /// What was waited for until now, as it was said, without what serves beside it.
+    pub(super) fn waited_for(&self) -> String {
+        let ready = condition::find(&self.old.conditions, ConditionType::Ready);
+        let Some(said) = ready.map(|c| c.message.as_str()) else { return String::new() };
+        let serves = self.beside("");
+        let said = said.strip_suffix(serves.as_str()).unwrap_or(said);
+        format!(" It waited for this: {said}")
+    }
+
     pub(super) fn preparing_state(&self, revision: &str, what: &str) -> State {
         State::waiting(Reason::Preparing, self.beside(&format!("Revision {revision} is prepared: {what}.")))
     }

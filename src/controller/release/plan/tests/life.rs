@@ -188,6 +188,9 @@ fn no_progress_ends_at_the_deadline_but_not_in_a_pause() {
         assert_eq!(sim.status().candidate.is_none(), gone, "paused {paused}, {seconds} s");
         if gone {
             assert_eq!((sim.reason().as_str(), sim.stalled()), ("ProgressDeadlineExceeded", true));
+            let failed = sim.status().failed_revisions[0].message.clone();
+            assert!(failed.contains("in stage Verifying. It waited for this: Gate quality cannot decide"), "{failed}");
+            assert!(!failed.contains("serves 100 %"), "{failed}");
         } else {
             sim.advance(3_700);
             sim.settle();
