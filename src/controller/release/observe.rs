@@ -19,8 +19,10 @@ use crate::controller::attempt::Attempt;
 use crate::controller::config::Config;
 use crate::controller::context::Context;
 use crate::controller::error::{Error, within};
+use crate::controller::plan::ChildKind;
 use crate::controller::read::{self, Referred};
 use crate::controller::release::revision::Snapshot;
+use crate::controller::release::traffic::service_name;
 use crate::controller::route::HTTPRoute;
 use crate::controller::signals::Readings;
 
@@ -58,6 +60,8 @@ pub struct World {
     pub deployments: Vec<Deployment>,
     pub services: Vec<Service>,
     pub pods: Vec<Pod>,
+    /// Objects of a name that a revision needs, which this release does not own.
+    pub in_the_way: BTreeSet<(ChildKind, String)>,
     /// Evaluation Jobs by name.
     pub attempts: BTreeMap<String, Attempt>,
     /// Claims of embedded indexes that only one node may mount.
@@ -164,7 +168,43 @@ async fn world(ctx: &Context, release: &RagRelease, namespace: &str, uid: &str) 
             one_node_claims.push(claim);
         }
     }
-    Ok(World { index, models, gates, snapshots, deployments, services, pods, attempts, one_node_claims })
+    let in_the_way =
+        in_the_way(ctx, release, [names_of(&snapshots), names_of(&deployments), names_of(&services)]).await?;
+    Ok(World { index, models, gates, snapshots, deployments, services, pods, in_the_way, attempts, one_node_claims })
+}
+
+fn names_of<K: ResourceExt>(objects: &[K]) -> BTreeSet<String> {
+    objects.iter().map(ResourceExt::name_any).collect()
+}
+
+/// Foreign objects where a snapshot, a Deployment or a Service of a revision is missing among our own.
+async fn in_the_way(
+    ctx: &Context,
+    release: &RagRelease,
+    [snapshots, deployments, services]: [BTreeSet<String>; 3],
+) -> Result<BTreeSet<(ChildKind, String)>, Error> {
+    let namespace = release.namespace().unwrap_or_default();
+    let mut found = BTreeSet::new();
+    for revision in release.status.iter().flat_map(in_use) {
+        let name = service_name(&release.name_any(), revision);
+        if !snapshots.contains(&name) && read::exists::<ControllerRevision>(ctx, &namespace, &name).await? {
+            found.insert((ChildKind::ControllerRevision, name.clone()));
+        }
+        if !deployments.contains(&name) && read::exists::<Deployment>(ctx, &namespace, &name).await? {
+            found.insert((ChildKind::Deployment, name.clone()));
+        }
+        if !services.contains(&name) && read::exists::<Service>(ctx, &namespace, &name).await? {
+            found.insert((ChildKind::Service, name));
+        }
+    }
+    Ok(found)
+}
+
+/// Revisions that serve, are on their way or may be gone back to.
+fn in_use(status: &RagReleaseStatus) -> impl Iterator<Item = &String> {
+    let revisions = status.stable.iter().map(|s| &s.revision);
+    let revisions = revisions.chain(status.candidate.iter().map(|c| &c.revision));
+    revisions.chain(status.previous.iter().map(|p| &p.revision))
 }
 
 /// Pods that our Deployments own carry the label; Jobs' pods carry a purpose beside it.
@@ -225,12 +265,9 @@ fn is_running(pod: &Pod) -> bool {
     pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running")
 }
 
-/// Ready pods of each revision that serves, is on its way or may be gone back to.
+/// Ready pods of each revision in use.
 pub fn ready(status: &RagReleaseStatus, world: &World) -> BTreeMap<String, usize> {
-    let revisions = status.stable.iter().map(|s| &s.revision);
-    let revisions = revisions.chain(status.candidate.iter().map(|c| &c.revision));
-    let revisions = revisions.chain(status.previous.iter().map(|p| &p.revision));
-    revisions.map(|revision| (revision.clone(), ready_pods(world, revision))).collect()
+    in_use(status).map(|revision| (revision.clone(), ready_pods(world, revision))).collect()
 }
 
 /// Ready pods of a revision.

@@ -21,6 +21,9 @@ impl Draft<'_> {
         if self.world().is_none() {
             return self.unchanged();
         }
+        if let Some(state) = self.in_the_way(revision) {
+            return state;
+        }
         if let Some((reason, message)) = self.pods_stuck(revision) {
             return State::stalled(reason, self.beside(&message));
         }

@@ -80,6 +80,18 @@ impl Draft<'_> {
         Some(State::waiting(Reason::RefNotFound, self.beside(&text)))
     }
 
+    /// What stands where an object of a revision should be, if it is not ours.
+    pub(super) fn in_the_way(&self, revision: &str) -> Option<State> {
+        let wanted = service_name(&self.release.name_any(), revision);
+        let (kind, name) = self.world()?.in_the_way.iter().find(|(_, name)| *name == wanted)?;
+        let text = format!(
+            "A {} {name} that this release does not own stands where one of revision {revision} should be; it is not \
+             touched. Delete or rename it.",
+            kind.word()
+        );
+        Some(State::stalled(Reason::NotOwned, self.beside(&text)))
+    }
+
     /// How pods of a revision end, if they do.
     pub(super) fn ends(&self, revision: &str) -> Option<Ends> {
         let namespace = self.release.namespace().unwrap_or_default();

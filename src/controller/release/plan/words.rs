@@ -194,6 +194,9 @@ impl Draft<'_> {
                 return State::waiting(Reason::RouteNotAccepted, text);
             }
         }
+        if let Some(state) = self.in_the_way(&stable.revision) {
+            return state;
+        }
         if self.ready_pods(&stable.revision) == Some(0) {
             let why = self.ends(&stable.revision).map(|ends| format!(" {}", ends.message)).unwrap_or_default();
             let text = format!("Revision {} is routed, but has no ready pod.{why}", stable.revision);

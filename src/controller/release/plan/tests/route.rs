@@ -3,6 +3,7 @@
 use super::sim::{Gateway, InTheWay, Sim};
 use super::world::release;
 use crate::api::ConditionType;
+use crate::controller::plan::ChildKind;
 
 const STEPS: [(i32, &str); 3] = [(5, "1h"), (50, "1h"), (100, "0s")];
 
@@ -115,6 +116,32 @@ fn a_changed_host_name_reaches_the_route_without_a_candidate_and_without_a_compl
     assert_eq!(sim.route.as_ref().unwrap().spec.hostnames, ["new.example.com"]);
     assert_eq!((sim.reason().as_str(), sim.status().candidate), ("Promoted", None));
     assert!(!sim.has_event("RouteDrift"));
+}
+
+/// Left behind by a release that was deleted without its children, and made again.
+#[test]
+fn a_foreign_child_is_named_and_nothing_is_written_beside_it() {
+    for kind in [ChildKind::Deployment, ChildKind::Service, ChildKind::ControllerRevision] {
+        let mut sim = Sim::serving(release(&[], &STEPS));
+        let stable = sim.stable();
+        sim.version_ready("v2");
+        sim.pass();
+        let name = format!("shop-{}", sim.candidate().revision);
+        sim.deployments.retain(|d| d.metadata.name.as_ref() != Some(&name));
+        sim.services.retain(|s| s.metadata.name.as_ref() != Some(&name));
+        sim.snapshots.retain(|s| s.metadata.name.as_ref() != Some(&name));
+        sim.foreign.insert((kind, name.clone()));
+        sim.settle();
+        assert_eq!((sim.reason().as_str(), sim.stalled()), ("NotOwned", true), "{kind:?}: {}", sim.message());
+        assert!(sim.message().contains(&format!("{} {name}", kind.word())), "{}", sim.message());
+        let plan = sim.pass();
+        assert!(plan.actions.is_empty(), "{kind:?}: {:?}", plan.actions);
+        assert!(plan.requeue.is_some_and(|again| again.as_secs() <= 60));
+        assert_eq!(sim.route_weights(), [(stable, 100)]);
+        sim.foreign.clear();
+        sim.settle();
+        assert_eq!(sim.candidate().weight, 5, "{kind:?}: {}", sim.message());
+    }
 }
 
 /// Such a spec is stored past the rules; it must not keep users on a bad revision.

@@ -2,7 +2,7 @@
 //! kubelets, a gateway, Jobs and users would (`nature.rs`). Every pass is checked for what must always hold
 //! (`safety.rs`): a test need not ask for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -20,7 +20,7 @@ use crate::controller::attempt::Attempt;
 use crate::controller::condition::{find, is_true};
 use crate::controller::config::Config;
 use crate::controller::event::Note;
-use crate::controller::plan::Plan;
+use crate::controller::plan::{ChildKind, Plan};
 use crate::controller::read::Referred;
 use crate::controller::release::observe::{self, Observed, RouteSeen, World};
 use crate::controller::release::traffic;
@@ -81,6 +81,8 @@ pub struct Sim {
     pub models: BTreeMap<String, Referred<EmbeddingModel>>,
     pub gates: BTreeMap<String, Referred<EvalGate>>,
     pub in_the_way: InTheWay,
+    /// Children that are somebody else's.
+    pub foreign: BTreeSet<(ChildKind, String)>,
     pub route: Option<HTTPRoute>,
     pub snapshots: Vec<ControllerRevision>,
     pub deployments: Vec<Deployment>,
@@ -126,6 +128,7 @@ impl Sim {
             models: BTreeMap::from([("words".to_owned(), world::model())]),
             gates: gates.into_iter().map(|(name, gate)| (name.to_owned(), gate)).collect(),
             in_the_way: InTheWay::Nothing,
+            foreign: BTreeSet::new(),
             route: None,
             snapshots: Vec::new(),
             deployments: Vec::new(),
@@ -327,6 +330,7 @@ impl Sim {
             deployments: self.deployments.clone(),
             services: self.services.clone(),
             pods: self.pods(),
+            in_the_way: self.foreign.clone(),
             attempts: running.map(|name| (name.clone(), self.jobs.get(&name).cloned().unwrap_or_default())).collect(),
             one_node_claims: Vec::new(),
         }
