@@ -17,9 +17,9 @@ use futures::StreamExt;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::{Notify, mpsc};
 
+use self::recent::Recent;
 use crate::api::RagRelease;
 use crate::api::gate::Signal;
-use self::recent::Recent;
 use crate::evaluation::sequence::{self, Share, State};
 use crate::worker::signals::{self, Signals as Counters};
 
@@ -140,6 +140,8 @@ struct Entry {
     step_since: Instant,
     scraped: Option<Instant>,
     woken_at: Option<Instant>,
+    /// Whether a pass has looked at the present breach with all that it needs, and let it be.
+    let_be: bool,
 }
 
 #[derive(Clone, Default)]
@@ -169,14 +171,8 @@ pub enum ClientError {
 
 impl Signals {
     pub fn new(wake: mpsc::Sender<ObjectRef<RagRelease>>) -> Result<Self, ClientError> {
-        // Only plain addresses of our own pods are asked. The image holds no certificates, and reqwest makes
-        // no client at all when it looks for the system's and finds none.
-        let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth();
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
+            .tls_backend_preconfigured(no_certificates()?)
             .timeout(LIMIT)
             .connect_timeout(LIMIT)
             .redirect(reqwest::redirect::Policy::none())
@@ -211,10 +207,32 @@ impl Signals {
         tokio::spawn(task.run());
     }
 
+    /// Whether an objective of the judged revision is breached.
+    pub fn breached(&self, uid: &str) -> bool {
+        lock(&self.watched).get(uid).is_some_and(|entry| entry.breached(&entry.sums()))
+    }
+
+    /// The present breach was looked at with all that a decision needs, and nothing may act on it: only another one
+    /// wakes the controller.
+    pub fn let_be(&self, uid: &str) {
+        if let Some(entry) = lock(&self.watched).get_mut(uid) {
+            entry.let_be = true;
+        }
+    }
+
     /// What is known now.
     pub fn readings(&self, uid: &str) -> Readings {
         lock(&self.watched).get(uid).map(Entry::readings).unwrap_or_default()
     }
+}
+
+/// Only plain addresses of our own pods are asked. The image holds no certificates, and reqwest makes no client at all
+/// when it looks for the system's and finds none.
+fn no_certificates() -> Result<rustls::ClientConfig, rustls::Error> {
+    Ok(rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth())
 }
 
 fn lock(map: &Mutex<HashMap<String, Entry>>) -> MutexGuard<'_, HashMap<String, Entry>> {
@@ -234,6 +252,7 @@ impl Entry {
             step_since: Instant::now(),
             scraped: None,
             woken_at: None,
+            let_be: false,
         }
     }
 
@@ -337,15 +356,14 @@ impl Entry {
         })
     }
 
-    /// Whether the controller has something to decide after a scrape.
-    fn worth_a_pass(&self, now: Instant) -> bool {
-        if self.watch.every_scrape {
-            return true;
-        }
+    /// Whether the controller has something to decide after a scrape: while traffic moves always, else a breach until a
+    /// pass has seen it. One that nothing may act on is not told again at every scrape.
+    fn worth_a_pass(&mut self, now: Instant) -> bool {
         let sums = self.sums();
         let breached = self.breached(&sums);
+        self.let_be &= breached;
         let due = self.woken_at.is_none_or(|at| now.duration_since(at) >= SETTLED_PERSIST);
-        breached || (due && sums != self.judged.persisted)
+        self.watch.every_scrape || (breached && !self.let_be) || (due && sums != self.judged.persisted)
     }
 }
 
@@ -471,7 +489,8 @@ impl ScrapeTask {
 
     fn take(&self, answers: Vec<(Target, Result<Counters, String>)>, asked: Instant) -> Option<ObjectRef<RagRelease>> {
         let mut map = lock(&self.watched);
-        let entry = map.get_mut(&self.uid)?;
+        // What was asked before the watch ended says nothing to one that began meanwhile.
+        let entry = map.get_mut(&self.uid).filter(|entry| Arc::ptr_eq(&entry.changed, &self.changed))?;
         let now = Instant::now();
         for (pod, answer) in answers {
             match answer {
@@ -564,8 +583,38 @@ mod tests {
     }
 
     #[test]
+    fn a_breach_is_told_at_every_scrape_until_a_pass_has_looked_at_it_in_full() {
+        let mut entry = Entry::new(watch("a", Share::default()), Arc::default());
+        let now = Instant::now();
+        entry.woken_at = Some(now);
+        entry.take("a", "p", counters(0, 0), now, now);
+        entry.take("a", "p", counters(600, 400), now, now);
+        assert!(entry.worth_a_pass(now) && entry.worth_a_pass(now), "its passes fail");
+        entry.let_be = true;
+        assert!(!entry.worth_a_pass(now), "nothing may act on it");
+        entry.take("a", "p", counters(50_600, 400), now, now);
+        assert!(!entry.worth_a_pass(now), "it is over");
+        entry.take("a", "p", counters(50_600, 50_400), now, now);
+        assert!(entry.worth_a_pass(now), "another one");
+    }
+
+    #[test]
+    fn an_answer_that_was_asked_for_before_the_watch_began_anew_is_left_out() {
+        let (wake, _woken) = mpsc::channel(1);
+        let changed = Arc::new(Notify::new());
+        let entry = Entry::new(watch("a", Share::default()), Arc::default());
+        let watched = Arc::new(Mutex::new(HashMap::from([("u".to_owned(), entry)])));
+        let http = reqwest::Client::builder();
+        let http = http.tls_backend_preconfigured(no_certificates().unwrap()).build().unwrap();
+        let ended = ScrapeTask { uid: "u".to_owned(), watched: watched.clone(), wake, http, changed };
+        let pod = Target { revision: "a".to_owned(), uid: "p".to_owned(), address: "http://x".to_owned() };
+        assert_eq!(ended.take(vec![(pod, Ok(counters(1, 0)))], Instant::now()), None);
+        assert!(lock(&watched).get("u").unwrap().pods.is_empty());
+    }
+
+    #[test]
     fn without_traffic_a_settled_release_never_wakes_the_controller() {
-        let entry = Entry::new(watch("a", Share { answers: 7, bad: 0 }), Arc::default());
+        let mut entry = Entry::new(watch("a", Share { answers: 7, bad: 0 }), Arc::default());
         assert!(!entry.worth_a_pass(Instant::now()));
     }
 

@@ -111,6 +111,9 @@ pub async fn observe(ctx: &Context, cached: Arc<RagRelease>) -> Result<Option<(R
     }
     let readings = ctx.signals.readings(&uid);
     let observed = Observed { now: Timestamp::now(), readings, world: Some(world), ..urgent };
+    if ctx.signals.breached(&uid) && plan::plan(&release, &observed).rollback.is_none() {
+        ctx.signals.let_be(&uid);
+    }
     Ok(Some((release, observed)))
 }
 
