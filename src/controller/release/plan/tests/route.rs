@@ -194,6 +194,29 @@ fn a_candidate_without_weight_is_not_in_the_route() {
     assert_eq!((sim.reason().as_str(), sim.route == route), ("RolledBack", true));
 }
 
+/// A weight that may not go up is no reason to leave the rest of a route as somebody made it.
+#[test]
+fn a_route_is_mended_while_its_weight_may_not_go_up() {
+    let mut sim = holding();
+    let revision = sim.candidate().revision;
+    sim.edit(|r| r.spec.rollback.on = vec![crate::api::release::RollbackCause::SloBreached]);
+    sim.not_ready.push(revision.clone());
+    let mut route = sim.route.clone().unwrap();
+    route.spec.rules[0].backend_refs[0].weight = Some(98);
+    route.spec.rules[0].backend_refs[1].weight = Some(2);
+    route.spec.hostnames = vec!["else.example.com".to_owned()];
+    sim.put_route(route);
+    sim.ticks(2);
+    assert_eq!((sim.weight(&revision), sim.candidate().weight), (2, 5), "{}", sim.message());
+    assert_eq!(sim.route.as_ref().unwrap().spec.hostnames, ["shop.example.com"]);
+    sim.ticks(20);
+    assert_eq!((sim.weight(&revision), sim.candidate().weight), (2, 5), "and it takes no step");
+    sim.not_ready.clear();
+    sim.react();
+    sim.pass();
+    assert_eq!(sim.weight(&revision), 5);
+}
+
 #[test]
 fn a_weight_that_was_persisted_but_never_written_waits_for_the_world() {
     let mut sim = Sim::moving(release(&[], &STEPS), |c| c.weight == 0);
