@@ -25,7 +25,10 @@ impl Draft<'_> {
             return state;
         }
         if let Some((reason, message)) = self.pods_stuck(revision) {
-            return State::stalled(reason, self.beside(&message));
+            let text = self.beside(&message);
+            // A node may be on its way, and the scheduler goes on trying.
+            let waits = reason == Reason::PodUnschedulable;
+            return if waits { State::waiting(reason, text) } else { State::stalled(reason, text) };
         }
         if let Some(state) = self.encoder_missing(revision) {
             return state;

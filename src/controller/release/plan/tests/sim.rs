@@ -94,6 +94,8 @@ pub struct Sim {
     pub runs: BTreeMap<String, Run>,
     /// Statuses of the container of each pod that is not ready, by revision.
     pub containers: BTreeMap<String, serde_json::Value>,
+    /// Revisions whose pods find no node.
+    pub unscheduled: Vec<String>,
     /// Revisions whose pods do not become ready.
     pub not_ready: Vec<String>,
     pub no_match: Vec<String>,
@@ -138,6 +140,7 @@ impl Sim {
             gateway: Gateway::Accepts,
             runs: BTreeMap::new(),
             containers: BTreeMap::new(),
+            unscheduled: Vec::new(),
             not_ready: Vec::new(),
             no_match: Vec::new(),
             errors: BTreeMap::new(),
@@ -349,6 +352,10 @@ impl Sim {
                 });
                 if let Some(container) = self.containers.get(&revision).filter(|_| ready == "False") {
                     pod["status"]["containerStatuses"] = json!([container]);
+                }
+                if self.unscheduled.contains(&revision) {
+                    let waits = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"});
+                    pod["status"] = json!({"phase": "Pending", "conditions": [waits]});
                 }
                 pods.push(serde_json::from_value(pod).unwrap());
             }

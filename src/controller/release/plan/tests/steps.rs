@@ -307,6 +307,23 @@ fn the_encoder_and_the_pods_are_looked_at_again_before_the_first_weight() {
     }
 }
 
+#[test]
+fn a_pod_that_finds_no_node_yet_is_waited_for() {
+    let mut sim = Sim::serving(release(&[], &STEPS));
+    sim.version_ready("v2");
+    sim.pass();
+    let revision = sim.candidate().revision;
+    sim.not_ready.push(revision.clone());
+    sim.unscheduled.push(revision);
+    sim.settle();
+    assert_eq!((sim.reason().as_str(), sim.stalled()), ("PodUnschedulable", false), "{}", sim.message());
+    sim.not_ready.clear();
+    sim.unscheduled.clear();
+    sim.react();
+    sim.settle();
+    assert_eq!(sim.candidate().weight, 5);
+}
+
 /// What pods say when they end reaches the release, and what says nothing of the revision does not stop it.
 #[test]
 fn pods_that_end_say_why() {
