@@ -9,6 +9,7 @@ mod climb;
 mod command;
 mod down;
 mod evidence;
+mod fit;
 mod gates;
 mod machine;
 pub mod online;

@@ -6,6 +6,7 @@
 use kube::ResourceExt;
 
 use super::Draft;
+use super::fit::fit;
 use crate::api::release::{CandidateStatus, FailedRevision, Failure};
 use crate::api::{ConditionType, RagRelease, Reason};
 use crate::controller::condition::{self, Extra, Meanwhile, State};
@@ -79,6 +80,7 @@ impl Draft<'_> {
         status.observed_generation = generation;
         status.summary = Some(summary);
         status.gate = gate;
+        fit(status);
     }
 
     fn serving_condition(&self) -> Extra {

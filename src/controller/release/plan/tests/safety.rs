@@ -2,6 +2,7 @@
 
 use kube::ResourceExt;
 
+use super::super::fit;
 use super::sim::Sim;
 use super::world::RELEASE;
 use crate::api::ConditionType;
@@ -192,6 +193,7 @@ fn status_is_bounded(status: &RagReleaseStatus) {
     if let Some(failure) = status.candidate.as_ref().and_then(|c| c.failure.as_ref()) {
         chars(&failure.message, 1_200);
     }
+    assert!(fit::size(status) <= fit::MOST, "{} bytes", fit::size(status));
     let lists = [status.failed_revisions.len(), status.history.len(), status.commands.len()];
     assert!(lists.iter().all(|n| *n <= 20), "{lists:?}");
 }
