@@ -7,6 +7,8 @@
 //! the persisted ones, at most one minute old; what a pod answered before a weight was accepted is not counted
 //! at that weight.
 
+pub mod recent;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,6 +17,7 @@ use futures::StreamExt;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::{Notify, mpsc};
 
+use self::recent::Recent;
 use crate::api::RagRelease;
 use crate::api::gate::Signal;
 use crate::evaluation::sequence::{self, Share, State};
@@ -40,6 +43,9 @@ pub struct Watch {
     pub step: Option<StepWindow>,
     /// Whether every scrape is worth a pass (traffic moves), or only a breach.
     pub every_scrape: bool,
+    /// Ready pods by revision when the world was looked at last: a pass that goes on the signals alone must not send
+    /// traffic to nobody.
+    pub ready: BTreeMap<String, usize>,
 }
 
 /// The revision that objectives judge.
@@ -86,6 +92,8 @@ pub struct Readings {
     pub revisions: BTreeMap<String, RevisionReading>,
     /// Sums of each objective of the judged revision, by (gate, objective).
     pub tests: BTreeMap<(String, String), Share>,
+    /// What came lately of each objective.
+    pub recent: BTreeMap<(String, String), Share>,
     /// Key of the judged revision that the sums belong to.
     pub key: String,
     pub step_key: String,
@@ -93,6 +101,8 @@ pub struct Readings {
     pub step_candidate: Answers,
     /// When the last scrape was complete.
     pub scraped: Option<Instant>,
+    /// Ready pods by revision, as the world showed them last.
+    pub ready: BTreeMap<String, usize>,
 }
 
 /// What one revision's pods say.
@@ -130,6 +140,8 @@ struct Entry {
     step_since: Instant,
     scraped: Option<Instant>,
     woken_at: Option<Instant>,
+    /// Whether a pass has looked at the present breach with all that it needs, and let it be.
+    let_be: bool,
 }
 
 #[derive(Clone, Default)]
@@ -144,6 +156,7 @@ struct PodReading {
 #[derive(Clone, Default)]
 struct Sums {
     since: Counters,
+    recent: Recent,
     persisted: BTreeMap<(String, String), Share>,
 }
 
@@ -158,14 +171,8 @@ pub enum ClientError {
 
 impl Signals {
     pub fn new(wake: mpsc::Sender<ObjectRef<RagRelease>>) -> Result<Self, ClientError> {
-        // Only plain addresses of our own pods are asked. The image holds no certificates, and reqwest makes
-        // no client at all when it looks for the system's and finds none.
-        let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth();
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
+            .tls_backend_preconfigured(no_certificates()?)
             .timeout(LIMIT)
             .connect_timeout(LIMIT)
             .redirect(reqwest::redirect::Policy::none())
@@ -200,10 +207,32 @@ impl Signals {
         tokio::spawn(task.run());
     }
 
+    /// Whether an objective of the judged revision is breached.
+    pub fn breached(&self, uid: &str) -> bool {
+        lock(&self.watched).get(uid).is_some_and(|entry| entry.breached(&entry.sums()))
+    }
+
+    /// The present breach was looked at with all that a decision needs, and nothing may act on it: only another one
+    /// wakes the controller.
+    pub fn let_be(&self, uid: &str) {
+        if let Some(entry) = lock(&self.watched).get_mut(uid) {
+            entry.let_be = true;
+        }
+    }
+
     /// What is known now.
     pub fn readings(&self, uid: &str) -> Readings {
         lock(&self.watched).get(uid).map(Entry::readings).unwrap_or_default()
     }
+}
+
+/// Only plain addresses of our own pods are asked. The image holds no certificates, and reqwest makes no client at all
+/// when it looks for the system's and finds none.
+fn no_certificates() -> Result<rustls::ClientConfig, rustls::Error> {
+    Ok(rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth())
 }
 
 fn lock(map: &Mutex<HashMap<String, Entry>>) -> MutexGuard<'_, HashMap<String, Entry>> {
@@ -212,7 +241,7 @@ fn lock(map: &Mutex<HashMap<String, Entry>>) -> MutexGuard<'_, HashMap<String, E
 
 impl Entry {
     fn new(watch: Watch, changed: Arc<Notify>) -> Self {
-        let judged = Sums { since: Counters::default(), persisted: persisted(&watch) };
+        let judged = Sums { persisted: persisted(&watch), ..Sums::default() };
         Self {
             step_stable: start(watch.step.as_ref().map(|s| s.persisted_stable)),
             step_candidate: start(watch.step.as_ref().map(|s| s.persisted_candidate)),
@@ -223,12 +252,13 @@ impl Entry {
             step_since: Instant::now(),
             scraped: None,
             woken_at: None,
+            let_be: false,
         }
     }
 
     fn change(&mut self, watch: Watch) {
         if self.watch.judged.key != watch.judged.key {
-            self.judged = Sums { since: Counters::default(), persisted: persisted(&watch) };
+            self.judged = Sums { persisted: persisted(&watch), ..Sums::default() };
         } else {
             // A test that is new under the same key starts from what is persisted of it.
             for (key, share) in persisted(&watch) {
@@ -260,6 +290,7 @@ impl Entry {
         let Some(delta) = delta else { return };
         if revision == self.watch.judged.revision {
             add(&mut self.judged.since, &delta);
+            self.judged.recent.add(before.unwrap_or(asked), now, &delta);
         }
         // A difference to an answer of before the present weight holds requests of the weight before.
         let Some(step) = self.watch.step.as_ref().filter(|_| before >= Some(self.step_since)) else { return };
@@ -285,6 +316,14 @@ impl Entry {
         self.watch.judged.tests.iter().map(sum).collect()
     }
 
+    fn recent(&self) -> BTreeMap<(String, String), Share> {
+        let one = |test: &Test| {
+            let key = (test.gate.clone(), test.objective.clone());
+            (key, self.judged.recent.share(test.signal, test.threshold_ms))
+        };
+        self.watch.judged.tests.iter().map(one).collect()
+    }
+
     fn readings(&self) -> Readings {
         let now = Instant::now();
         let revisions = self.watch.targets.iter().map(|(revision, pods)| {
@@ -299,26 +338,32 @@ impl Entry {
         Readings {
             revisions: revisions.collect(),
             tests: self.sums(),
+            recent: self.recent(),
             key: self.watch.judged.key.clone(),
             step_key: self.watch.step.as_ref().map(|s| s.key.clone()).unwrap_or_default(),
             step_stable: self.step_stable,
             step_candidate: self.step_candidate,
             scraped: self.scraped,
+            ready: self.watch.ready.clone(),
         }
     }
 
-    /// Whether the controller has something to decide after a scrape.
-    fn worth_a_pass(&self, now: Instant) -> bool {
-        if self.watch.every_scrape {
-            return true;
-        }
-        let sums = self.sums();
-        let breached = self.watch.judged.tests.iter().any(|test| {
+    fn breached(&self, sums: &BTreeMap<(String, String), Share>) -> bool {
+        self.watch.judged.tests.iter().any(|test| {
             let share = sums.get(&(test.gate.clone(), test.objective.clone())).copied().unwrap_or_default();
             sequence::against_max(share, test.max, test.alpha).state == State::Breached
-        });
+                || sequence::far_beyond(self.judged.recent.share(test.signal, test.threshold_ms), test.max)
+        })
+    }
+
+    /// Whether the controller has something to decide after a scrape: while traffic moves always, else a breach until a
+    /// pass has seen it. One that nothing may act on is not told again at every scrape.
+    fn worth_a_pass(&mut self, now: Instant) -> bool {
+        let sums = self.sums();
+        let breached = self.breached(&sums);
+        self.let_be &= breached;
         let due = self.woken_at.is_none_or(|at| now.duration_since(at) >= SETTLED_PERSIST);
-        breached || (due && sums != self.judged.persisted)
+        self.watch.every_scrape || (breached && !self.let_be) || (due && sums != self.judged.persisted)
     }
 }
 
@@ -444,7 +489,8 @@ impl ScrapeTask {
 
     fn take(&self, answers: Vec<(Target, Result<Counters, String>)>, asked: Instant) -> Option<ObjectRef<RagRelease>> {
         let mut map = lock(&self.watched);
-        let entry = map.get_mut(&self.uid)?;
+        // What was asked before the watch ended says nothing to one that began meanwhile.
+        let entry = map.get_mut(&self.uid).filter(|entry| Arc::ptr_eq(&entry.changed, &self.changed))?;
         let now = Instant::now();
         for (pod, answer) in answers {
             match answer {
@@ -490,6 +536,7 @@ mod tests {
             },
             step: None,
             every_scrape: false,
+            ready: BTreeMap::new(),
         }
     }
 
@@ -536,8 +583,38 @@ mod tests {
     }
 
     #[test]
+    fn a_breach_is_told_at_every_scrape_until_a_pass_has_looked_at_it_in_full() {
+        let mut entry = Entry::new(watch("a", Share::default()), Arc::default());
+        let now = Instant::now();
+        entry.woken_at = Some(now);
+        entry.take("a", "p", counters(0, 0), now, now);
+        entry.take("a", "p", counters(600, 400), now, now);
+        assert!(entry.worth_a_pass(now) && entry.worth_a_pass(now), "its passes fail");
+        entry.let_be = true;
+        assert!(!entry.worth_a_pass(now), "nothing may act on it");
+        entry.take("a", "p", counters(50_600, 400), now, now);
+        assert!(!entry.worth_a_pass(now), "it is over");
+        entry.take("a", "p", counters(50_600, 50_400), now, now);
+        assert!(entry.worth_a_pass(now), "another one");
+    }
+
+    #[test]
+    fn an_answer_that_was_asked_for_before_the_watch_began_anew_is_left_out() {
+        let (wake, _woken) = mpsc::channel(1);
+        let changed = Arc::new(Notify::new());
+        let entry = Entry::new(watch("a", Share::default()), Arc::default());
+        let watched = Arc::new(Mutex::new(HashMap::from([("u".to_owned(), entry)])));
+        let http = reqwest::Client::builder();
+        let http = http.tls_backend_preconfigured(no_certificates().unwrap()).build().unwrap();
+        let ended = ScrapeTask { uid: "u".to_owned(), watched: watched.clone(), wake, http, changed };
+        let pod = Target { revision: "a".to_owned(), uid: "p".to_owned(), address: "http://x".to_owned() };
+        assert_eq!(ended.take(vec![(pod, Ok(counters(1, 0)))], Instant::now()), None);
+        assert!(lock(&watched).get("u").unwrap().pods.is_empty());
+    }
+
+    #[test]
     fn without_traffic_a_settled_release_never_wakes_the_controller() {
-        let entry = Entry::new(watch("a", Share { answers: 7, bad: 0 }), Arc::default());
+        let mut entry = Entry::new(watch("a", Share { answers: 7, bad: 0 }), Arc::default());
         assert!(!entry.worth_a_pass(Instant::now()));
     }
 

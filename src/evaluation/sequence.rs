@@ -17,7 +17,7 @@ const TIGHTEST_AT: f64 = 2000.0;
 const LEAST_COUNTED: u64 = 500;
 const SIGMAS: f64 = 5.0;
 /// The hard rule: so many bad answers, and so many times the share of stable.
-const HARD_LEAST: u64 = 50;
+pub const HARD_LEAST: u64 = 50;
 const HARD_ERRORS: f64 = 3.0;
 const HARD_EMPTY: f64 = 2.0;
 
@@ -123,6 +123,12 @@ pub fn outage(candidate: Answers, stable: Answers) -> Option<Outage> {
     multiple(candidate.empty, stable.empty, HARD_EMPTY).then_some(Outage::Empty)
 }
 
+/// The hard rule against a limit: at least 50 bad ones among the last answers, and at least 3 times the share that is
+/// acceptable. At a true share of the limit fewer than 17 are to be expected where 50 are found: less than 1 in 20 billion.
+pub fn far_beyond(recent: Share, max: f64) -> bool {
+    recent.bad >= HARD_LEAST && recent.value().is_some_and(|share| share >= HARD_ERRORS * max)
+}
+
 /// Whether the counted split is the declared one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Agreement {
@@ -213,6 +219,15 @@ mod tests {
         assert_eq!(against_quiet(50), Some(Outage::Errors));
         let silent = Answers::default();
         assert_eq!(outage(Answers { answers: 1000, errors: 900, empty: 0 }, silent), None, "0/0 is no data");
+    }
+
+    #[test]
+    fn far_beyond_its_limit_are_fifty_bad_answers_and_three_times_the_share() {
+        let of = |answers, bad, max| far_beyond(Share { answers, bad }, max);
+        assert!(of(1_000, 151, 0.05) && !of(1_000, 149, 0.05));
+        assert!(of(50, 50, 0.05) && !of(49, 49, 0.05));
+        assert!(!of(1_000, 1_000, 0.34), "a share of 1 is not 3 times that");
+        assert!(!of(0, 0, 0.0) && !of(40, 50, 0.05), "no data is no verdict");
     }
 
     #[test]

@@ -51,12 +51,21 @@ pub struct RagReleaseStatus {
     /// Steps and gates as they were when the candidate started; a change of the spec does not reach them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<FrozenPlan>,
+    /// Online gates of stable as they were frozen for it, kept while a next candidate has a plan of its own: stable is
+    /// judged by them until the candidate gets its first weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<FrozenPlan>,
+    /// Since when this status is one that was lost and taken over from what was left (RFC 3339, UTC): nothing starts
+    /// until the spec asks for stable, or `ragops.dev/promote` names the revision that it asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub restored_at: Option<String>,
     /// Weights: wanted, written, accepted by the gateway, counted at the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<TrafficStatus>,
-    /// Sums of the online objectives, kept across restarts of the operator.
+    /// Sums of the online objectives of stable and of the candidate, kept across restarts of the operator.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 128))]
     pub online: Vec<ObjectiveStatus>,
     /// Commands that were carried out, newest last, at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -83,6 +92,8 @@ impl Default for RagReleaseStatus {
             failed_revisions: Vec::new(),
             history: Vec::new(),
             plan: None,
+            watch: None,
+            restored_at: None,
             traffic: None,
             online: Vec::new(),
             commands: Vec::new(),
@@ -333,7 +344,7 @@ pub struct HistoryEntry {
     /// Index and version.
     #[schemars(length(max = 80))]
     pub version: String,
-    /// Promoted, RolledBack, Superseded or Aborted.
+    /// Promoted, RolledBack, Superseded, Aborted or Interrupted (its pods were gone and came back).
     #[schemars(length(max = 64))]
     pub outcome: String,
     /// A sentence.

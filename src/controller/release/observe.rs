@@ -19,8 +19,10 @@ use crate::controller::attempt::Attempt;
 use crate::controller::config::Config;
 use crate::controller::context::Context;
 use crate::controller::error::{Error, within};
+use crate::controller::plan::ChildKind;
 use crate::controller::read::{self, Referred};
 use crate::controller::release::revision::Snapshot;
+use crate::controller::release::traffic::service_name;
 use crate::controller::route::HTTPRoute;
 use crate::controller::signals::Readings;
 
@@ -58,6 +60,8 @@ pub struct World {
     pub deployments: Vec<Deployment>,
     pub services: Vec<Service>,
     pub pods: Vec<Pod>,
+    /// Objects of a name that a revision needs, which this release does not own.
+    pub in_the_way: BTreeSet<(ChildKind, String)>,
     /// Evaluation Jobs by name.
     pub attempts: BTreeMap<String, Attempt>,
     /// Claims of embedded indexes that only one node may mount.
@@ -89,8 +93,7 @@ pub async fn observe(ctx: &Context, cached: Arc<RagRelease>) -> Result<Option<(R
         ctx.signals.watch(&uid, None);
     }
     let urgent = Observed { now: Timestamp::now(), config: ctx.config.clone(), route, readings, world: None };
-    // What must go goes on what is known already: no further read may delay it.
-    if plan::plan(&release, &urgent).rollback.is_some() {
+    if is_urgent(&release, &urgent) {
         return Ok(Some((release, urgent)));
     }
     // What hangs here must not keep the way back waiting.
@@ -108,7 +111,16 @@ pub async fn observe(ctx: &Context, cached: Arc<RagRelease>) -> Result<Option<(R
     }
     let readings = ctx.signals.readings(&uid);
     let observed = Observed { now: Timestamp::now(), readings, world: Some(world), ..urgent };
+    if ctx.signals.breached(&uid) && plan::plan(&release, &observed).rollback.is_none() {
+        ctx.signals.let_be(&uid);
+    }
     Ok(Some((release, observed)))
+}
+
+/// Whether what must go goes on what is known already, without the world: no further read may delay it. A process
+/// that has not looked at the world yet looks first: it does not know who could take the traffic over.
+pub fn is_urgent(release: &RagRelease, known: &Observed) -> bool {
+    !known.readings.ready.is_empty() && plan::plan(release, known).rollback.is_some()
 }
 
 /// A name that is not found may mean that the kind is not: a list tells them apart.
@@ -159,7 +171,43 @@ async fn world(ctx: &Context, release: &RagRelease, namespace: &str, uid: &str) 
             one_node_claims.push(claim);
         }
     }
-    Ok(World { index, models, gates, snapshots, deployments, services, pods, attempts, one_node_claims })
+    let in_the_way =
+        in_the_way(ctx, release, [names_of(&snapshots), names_of(&deployments), names_of(&services)]).await?;
+    Ok(World { index, models, gates, snapshots, deployments, services, pods, in_the_way, attempts, one_node_claims })
+}
+
+fn names_of<K: ResourceExt>(objects: &[K]) -> BTreeSet<String> {
+    objects.iter().map(ResourceExt::name_any).collect()
+}
+
+/// Foreign objects where a snapshot, a Deployment or a Service of a revision is missing among our own.
+async fn in_the_way(
+    ctx: &Context,
+    release: &RagRelease,
+    [snapshots, deployments, services]: [BTreeSet<String>; 3],
+) -> Result<BTreeSet<(ChildKind, String)>, Error> {
+    let namespace = release.namespace().unwrap_or_default();
+    let mut found = BTreeSet::new();
+    for revision in release.status.iter().flat_map(in_use) {
+        let name = service_name(&release.name_any(), revision);
+        if !snapshots.contains(&name) && read::exists::<ControllerRevision>(ctx, &namespace, &name).await? {
+            found.insert((ChildKind::ControllerRevision, name.clone()));
+        }
+        if !deployments.contains(&name) && read::exists::<Deployment>(ctx, &namespace, &name).await? {
+            found.insert((ChildKind::Deployment, name.clone()));
+        }
+        if !services.contains(&name) && read::exists::<Service>(ctx, &namespace, &name).await? {
+            found.insert((ChildKind::Service, name));
+        }
+    }
+    Ok(found)
+}
+
+/// Revisions that serve, are on their way or may be gone back to.
+fn in_use(status: &RagReleaseStatus) -> impl Iterator<Item = &String> {
+    let revisions = status.stable.iter().map(|s| &s.revision);
+    let revisions = revisions.chain(status.candidate.iter().map(|c| &c.revision));
+    revisions.chain(status.previous.iter().map(|p| &p.revision))
 }
 
 /// Pods that our Deployments own carry the label; Jobs' pods carry a purpose beside it.
@@ -220,8 +268,23 @@ fn is_running(pod: &Pod) -> bool {
     pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running")
 }
 
+/// Ready pods of each revision in use.
+pub fn ready(status: &RagReleaseStatus, world: &World) -> BTreeMap<String, usize> {
+    in_use(status).map(|revision| (revision.clone(), ready_pods(world, revision))).collect()
+}
+
+/// Ready pods of a revision.
+pub fn ready_pods(world: &World, revision: &str) -> usize {
+    let of = |pod: &&Pod| {
+        pod.labels().get(names::LABEL_REVISION).is_some_and(|r| r == revision)
+            && pod.metadata.deletion_timestamp.is_none()
+            && is_ready(pod)
+    };
+    world.pods.iter().filter(of).count()
+}
+
 /// Whether the kubelet says that a pod is ready.
-pub fn is_ready(pod: &Pod) -> bool {
+fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
     conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
 }
@@ -229,7 +292,7 @@ pub fn is_ready(pod: &Pod) -> bool {
 /// Scrape interval of a release without online gates.
 pub const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The interval that a release's online gates ask for.
-pub fn interval(status: &RagReleaseStatus) -> Duration {
-    online::gates(status).map(|gate| gate.interval).min().unwrap_or(PLAIN_INTERVAL)
+/// The interval that the online gates of a revision ask for.
+pub fn interval(status: &RagReleaseStatus, revision: &str) -> Duration {
+    online::gates(status, revision).map(|gate| gate.interval).min().unwrap_or(PLAIN_INTERVAL)
 }

@@ -44,7 +44,8 @@ pub struct Wanted<'a> {
     pub namespace: &'a str,
     pub labels: BTreeMap<String, String>,
     pub owner: k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference,
-    pub gateway: &'a GatewayTraffic,
+    /// Where it stands; `None`: nobody says, and the live route stays where it is.
+    pub gateway: Option<&'a GatewayTraffic>,
     pub stable: &'a str,
     /// Candidate and its weight.
     pub candidate: Option<(&'a str, Weight)>,
@@ -74,11 +75,15 @@ pub fn render(live: Option<&HTTPRoute>, wanted: &Wanted<'_>) -> HTTPRoute {
         None => annotations.remove(names::ANNOTATION_CANDIDATE),
     };
     let old = std::mem::take(&mut route.spec);
-    route.spec = HTTPRouteSpec {
-        parent_refs: wanted.gateway.parent_refs.iter().map(|p| parent(&old.parent_refs, p)).collect(),
-        hostnames: wanted.gateway.hostnames.clone(),
-        rules: vec![rule(old.rules.first(), wanted)],
-        rest: old.rest,
+    let rules = vec![rule(old.rules.first(), wanted)];
+    route.spec = match wanted.gateway {
+        Some(gateway) => HTTPRouteSpec {
+            parent_refs: gateway.parent_refs.iter().map(|p| parent(&old.parent_refs, p)).collect(),
+            hostnames: gateway.hostnames.clone(),
+            rules,
+            rest: old.rest,
+        },
+        None => HTTPRouteSpec { rules, ..old },
     };
     route
 }
@@ -112,11 +117,11 @@ fn rule(old: Option<&RouteRule>, wanted: &Wanted<'_>) -> RouteRule {
     let candidate_weight = wanted.candidate.map_or(Weight::NONE, |(_, weight)| weight);
     let mut backend_refs = vec![backend(wanted.stable, candidate_weight.complement())];
     backend_refs.extend(wanted.candidate.map(|(revision, weight)| backend(revision, weight)));
-    RouteRule {
-        matches: Some(json!([{"path": {"type": "PathPrefix", "value": wanted.gateway.path_prefix}}])),
-        backend_refs,
-        rest,
-    }
+    let matches = match wanted.gateway {
+        Some(gateway) => Some(json!([{"path": {"type": "PathPrefix", "value": gateway.path_prefix}}])),
+        None => old.and_then(|r| r.matches.clone()),
+    };
+    RouteRule { matches, backend_refs, rest }
 }
 
 /// Name of a revision's Deployment and Service.
@@ -224,7 +229,7 @@ mod tests {
             namespace: "team",
             labels: BTreeMap::from([(names::LABEL_OWNER.to_owned(), "shop".to_owned())]),
             owner: Default::default(),
-            gateway,
+            gateway: Some(gateway),
             stable: "aaaaaaaaaa",
             candidate,
             step: 1,
@@ -262,6 +267,18 @@ mod tests {
         let moved = render(Some(&live), &wanted(&gateway, Some(("bbbbbbbbbb", Weight::new(10).unwrap()))));
         assert!(!same(&live, &moved));
         assert_eq!(moved.spec.rules[0].rest.get("timeouts"), Some(&json!({"request": "10s"})));
+    }
+
+    #[test]
+    fn without_a_gateway_a_route_stays_where_it_is_and_only_its_weights_move() {
+        let gateway = gateway();
+        let live = render(None, &wanted(&gateway, Some(("bbbbbbbbbb", Weight::new(50).unwrap()))));
+        let back = Wanted { gateway: None, ..wanted(&gateway, Some(("bbbbbbbbbb", Weight::NONE))) };
+        let route = render(Some(&live), &back);
+        assert_eq!(written(&route, "shop", "bbbbbbbbbb"), Some(0));
+        let place =
+            |r: &HTTPRoute| (r.spec.parent_refs.clone(), r.spec.hostnames.clone(), r.spec.rules[0].matches.clone());
+        assert_eq!(place(&route), place(&live));
     }
 
     fn reported(generation: i64, accepted: &str, observed: i64) -> HTTPRoute {

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 
-use super::Draft;
 use super::target::Target;
+use super::{Draft, FOREIGN};
 use crate::api::names;
 use crate::controller::plan::{Action, ChildKind, difference};
 use crate::controller::read::Referred;
@@ -35,14 +35,17 @@ impl Draft<'_> {
                     let number = world.snapshots.iter().map(|s| s.revision).max().unwrap_or(0).saturating_add(1);
                     let body = render::snapshot(self.release, wanted, number);
                     let name = service_name(&self.release.name_any(), revision);
-                    self.plan.actions.push(Action::Create { kind: ChildKind::ControllerRevision, name, body });
+                    self.create(ChildKind::ControllerRevision, name, body);
                     wanted.as_ref().clone()
                 }
                 (None, _) => continue,
             };
             self.ensure(&snapshot);
         }
-        self.remove_unused(&used);
+        // After a status was lost, what is used is not known before it is decided what goes on.
+        if self.plan.status.restored_at.is_none() {
+            self.remove_unused(&used);
+        }
     }
 
     fn ensure(&mut self, snapshot: &Snapshot) {
@@ -63,12 +66,21 @@ impl Draft<'_> {
     fn put<K: Serialize>(&mut self, kind: ChildKind, name: &str, live: Option<&K>, body: serde_json::Value) {
         let name = name.to_owned();
         let Some(live) = live else {
-            self.plan.actions.push(Action::Create { kind, name, body });
+            self.create(kind, name, body);
             return;
         };
         if let Some(why) = difference(&serde_json::to_value(live).unwrap_or_default(), &body) {
             self.plan.actions.push(Action::Apply { kind, name, body, why });
         }
+    }
+
+    /// Where something foreign stands nothing is made, and nobody tells when it is gone: it is not watched.
+    fn create(&mut self, kind: ChildKind, name: String, body: serde_json::Value) {
+        if self.world().is_some_and(|world| world.in_the_way.contains(&(kind, name.clone()))) {
+            self.plan.look_again(FOREIGN);
+            return;
+        }
+        self.plan.actions.push(Action::Create { kind, name, body });
     }
 
     fn remove_unused(&mut self, used: &BTreeSet<String>) {

@@ -21,11 +21,21 @@ impl Draft<'_> {
         if self.world().is_none() {
             return self.unchanged();
         }
+        if let Some(state) = self.in_the_way(revision) {
+            return state;
+        }
         if let Some((reason, message)) = self.pods_stuck(revision) {
-            return State::stalled(reason, self.beside(&message));
+            let text = self.beside(&message);
+            // A node may be on its way, and the scheduler goes on trying.
+            let waits = reason == Reason::PodUnschedulable;
+            return if waits { State::waiting(reason, text) } else { State::stalled(reason, text) };
         }
         if let Some(state) = self.encoder_missing(revision) {
             return state;
+        }
+        if let Some(ends) = self.ends(revision) {
+            let text = self.beside(&ends.message);
+            return if ends.by_itself { State::stalled(ends.reason, text) } else { State::waiting(ends.reason, text) };
         }
         if !self.available(revision) {
             return self.preparing_state(revision, "its pods load the index and are not ready yet");
@@ -265,6 +275,7 @@ impl Draft<'_> {
             evidence,
         });
         status.candidate = None;
+        status.watch = None;
         let entry = HistoryEntry {
             revision: candidate.revision.clone(),
             version: candidate.version.clone(),

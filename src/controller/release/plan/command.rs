@@ -12,6 +12,9 @@ use crate::api::{Reason, names};
 use crate::controller::condition::State;
 use crate::controller::event::{Note, cut};
 
+/// Annotations that take effect once.
+const COMMANDS: [&str; 4] =
+    [names::COMMAND_ABORT, names::COMMAND_PROMOTE, names::COMMAND_RETRY, names::COMMAND_RESET_ANCHOR];
 /// Most commands kept in status.
 const KEPT: usize = 20;
 /// Most characters of a value and of an outcome in status.
@@ -55,9 +58,7 @@ pub fn parse(value: &str) -> Value<'_> {
 impl Draft<'_> {
     /// Reads the commands that were not handled yet.
     pub(super) fn commands(&mut self) {
-        for annotation in
-            [names::COMMAND_ABORT, names::COMMAND_PROMOTE, names::COMMAND_RETRY, names::COMMAND_RESET_ANCHOR]
-        {
+        for annotation in COMMANDS {
             let Some(value) = self.release.annotations().get(annotation) else { continue };
             let value: String = value.chars().take(VALUE).collect();
             let command = annotation.strip_prefix("ragops.dev/").unwrap_or(annotation);
@@ -91,7 +92,13 @@ impl Draft<'_> {
                 false => Obeyed::Ignored("no gate has measured what serves, so nothing is summed".to_owned()),
             };
         }
+        // What starts after a status was lost: the step of this pass knows what the spec asks for.
+        let starts = annotation == names::COMMAND_PROMOTE && self.plan.status.restored_at.is_some();
         let candidate = match self.plan.status.candidate.clone() {
+            None if starts && !self.paused() => {
+                self.commands.promote = Some((Promote::NextStep, value.to_owned()));
+                return Obeyed::Open;
+            }
             None => return Obeyed::Ignored("no candidate is on its way".to_owned()),
             Some(candidate) if candidate.revision != revision => {
                 return Obeyed::Ignored(format!("the candidate is {}", candidate.revision));
@@ -124,6 +131,7 @@ impl Draft<'_> {
     pub(super) fn settle_promote(&mut self, state: &State) {
         let Some((promote, value)) = self.commands.promote.clone() else { return };
         let outcome = match (self.commands.promoted, promote) {
+            (true, Promote::All | Promote::NextStep) if self.old.candidate.is_none() => Ok("it may start".to_owned()),
             (true, Promote::All) => Ok("straight to 100 %".to_owned()),
             (true, Promote::NextStep) => Ok("on to the next step".to_owned()),
             (false, Promote::All | Promote::NextStep) => {
@@ -131,6 +139,18 @@ impl Draft<'_> {
             }
         };
         self.handled(names::COMMAND_PROMOTE, value, outcome);
+    }
+
+    /// Commands that stand beside a status that was lost: whether they took effect is not known, so they do not again.
+    pub(super) fn forget_commands(&mut self) {
+        for annotation in COMMANDS {
+            let Some(value) = self.release.annotations().get(annotation).filter(|v| !v.trim().is_empty()) else {
+                continue;
+            };
+            let value = value.chars().take(VALUE).collect();
+            let why = "the status was lost; say it again with another token after `@`".to_owned();
+            self.handled(annotation, value, Err(why));
+        }
     }
 
     fn handled(&mut self, annotation: &str, value: String, outcome: Result<String, String>) {

@@ -21,7 +21,13 @@ impl Draft<'_> {
         let Some(candidate) = self.plan.status.candidate.clone() else { return self.settled(target, spec) };
         self.plan.look_again(MOVING);
         if candidate.stage == Stage::RollingBack {
-            return self.rolling_back(&candidate);
+            return self.rolling_back(&candidate, target);
+        }
+        // A candidate without weight takes nothing from the watch over stable.
+        if candidate.weight == 0
+            && let Some(state) = self.watching()
+        {
+            return state;
         }
         self.clocks(target);
         let Some(candidate) = self.plan.status.candidate.clone() else { return self.unchanged() };
@@ -42,7 +48,7 @@ impl Draft<'_> {
             Stage::Preparing => self.preparing(&candidate),
             Stage::Verifying => self.verifying(&candidate),
             Stage::Stepping => self.stepping(&candidate),
-            Stage::RollingBack => self.rolling_back(&candidate),
+            Stage::RollingBack => self.rolling_back(&candidate, target),
         };
         self.while_paused(state)
     }
@@ -98,6 +104,7 @@ impl Draft<'_> {
             Target::Unknown => return self.unknown(),
         };
         if self.plan.status.stable.as_ref().is_some_and(|s| s.revision == snapshot.revision) {
+            self.plan.status.restored_at = None;
             return self.serving();
         }
         if let Some(failed) = self.plan.status.failed_revisions.iter().find(|f| f.revision == snapshot.revision) {
@@ -107,6 +114,9 @@ impl Draft<'_> {
         if self.paused() {
             let text = format!("Revision {} waits: the release is paused.", snapshot.revision);
             return State::waiting(Reason::Paused, self.beside(&text));
+        }
+        if let Some(state) = self.held_after_restore(snapshot) {
+            return state;
         }
         self.start(snapshot, spec)
     }

@@ -9,6 +9,7 @@ mod climb;
 mod command;
 mod down;
 mod evidence;
+mod fit;
 mod gates;
 mod machine;
 pub mod online;
@@ -80,7 +81,7 @@ pub fn plan(release: &RagRelease, seen: &Observed) -> Plan<RagReleaseStatus> {
     }
     let spec = Validated::parse(&release.spec);
     let target = target::resolve(release, seen, &spec);
-    draft.restore();
+    draft.restore(&target);
     draft.commands();
     draft.unresolved = target == target::Target::Unknown;
     let state = draft.step(&target, &spec);
@@ -222,11 +223,32 @@ impl<'a> Draft<'a> {
         candidate.and_then(|c| Weight::new(c.weight)).unwrap_or(Weight::NONE)
     }
 
+    /// The candidate's weight that may be written now. A decision of an earlier pass whose route was never written is
+    /// not carried out blindly: the weight goes up only while the candidate is seen to have a ready pod. A route that
+    /// was deleted is made again with the weights as decided, for without it nothing serves.
+    fn writable_weight(&self) -> Weight {
+        let wanted = self.wanted_weight();
+        let (Some(candidate), Some(_)) = (self.routed_candidate(), self.live_route()) else { return wanted };
+        let written = self.live_weight(&candidate.revision).and_then(Weight::new).unwrap_or(Weight::NONE);
+        match self.ready_pods(&candidate.revision) {
+            Some(1..) => wanted,
+            Some(0) | None => wanted.min(written),
+        }
+    }
+
     /// The route as the present decision wants it; `None`: nothing is to be routed.
     fn wanted_route(&self) -> Option<HTTPRoute> {
+        self.route_with(self.wanted_weight())
+    }
+
+    fn route_with(&self, weight: Weight) -> Option<HTTPRoute> {
         let status = &self.plan.status;
-        // Without a parent the route would leave its gateways: a wrong spec changes nothing that serves.
-        let gateway = self.release.spec.traffic.gateway.as_ref().filter(|g| !g.parent_refs.is_empty())?;
+        // Without a parent the route would leave its gateways: a wrong spec moves it nowhere, and is no reason to keep
+        // its weights as they are.
+        let gateway = self.release.spec.traffic.gateway.as_ref().filter(|g| !g.parent_refs.is_empty());
+        if gateway.is_none() {
+            self.live_route()?;
+        }
         let stable = status.stable.as_ref()?;
         let namespace = self.release.namespace().unwrap_or_default();
         let name = self.release.name_any();
@@ -237,7 +259,7 @@ impl<'a> Draft<'a> {
             owner: owner(self.release),
             gateway,
             stable: &stable.revision,
-            candidate: self.routed_candidate().map(|c| (c.revision.as_str(), self.wanted_weight())),
+            candidate: self.routed_candidate().map(|c| (c.revision.as_str(), weight)),
             step: self.routed_candidate().map_or(0, |c| c.step),
         };
         Some(traffic::render(self.live_route(), &wanted))
@@ -255,7 +277,7 @@ impl<'a> Draft<'a> {
     /// Writes the route when it differs, and says who changed it when that was not us.
     fn route(&mut self) {
         let name = self.release.name_any();
-        let (live, wanted) = (self.live_route(), self.wanted_route());
+        let (live, wanted) = (self.live_route(), self.route_with(self.writable_weight()));
         let settled = self.plan.status.traffic.as_ref().is_some_and(|t| t.accepted)
             && self.old.stable == self.plan.status.stable
             && self.old.candidate.as_ref().map(|c| (&c.revision, c.weight))
@@ -270,7 +292,6 @@ impl<'a> Draft<'a> {
                 }
                 self.write_route(ChildWrite::Create, &name, &wanted);
             }
-            (Some(live), Some(_)) if self.may_not_raise(live) => {}
             (Some(live), Some(wanted)) if !traffic::same(live, &wanted) => {
                 if settled && live.spec != wanted.spec && self.spec_is_known() {
                     let text = format!(
@@ -301,15 +322,6 @@ impl<'a> Draft<'a> {
     /// Weight that the live route gives a revision.
     fn live_weight(&self, revision: &str) -> Option<i32> {
         self.live_route().and_then(|route| traffic::written(route, &self.release.name_any(), revision))
-    }
-
-    /// A decision of an earlier pass whose route was never written is not carried out blindly: a weight goes up
-    /// only while the candidate is seen to have a ready pod. A route that was deleted is made again all the same,
-    /// for without it nothing serves.
-    fn may_not_raise(&self, live: &HTTPRoute) -> bool {
-        let Some(candidate) = self.routed_candidate() else { return false };
-        let written = traffic::written(live, &self.release.name_any(), &candidate.revision).unwrap_or(0);
-        candidate.weight > written && self.ready_pods(&candidate.revision).unwrap_or(0) == 0
     }
 
     /// Whether the spec that the route is rendered from is the one that was last acted on.

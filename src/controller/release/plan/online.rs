@@ -1,13 +1,14 @@
 //! Live objectives of a release: what is judged, and what the signals say.
 //!
 //! Invariants: the gates are the frozen ones; the error rate is spent once per release over all tests; missing
-//! data never advances and never rolls back; the hard rule needs no gate.
+//! data never advances and never rolls back; the hard rule against stable needs no gate; a good past does not hide a
+//! sudden failure.
 
 use std::time::Duration;
 
 use super::Draft;
 use crate::api::gate::{Objective, Signal};
-use crate::api::release::{Failure, ObjectiveStatus, RollbackCause};
+use crate::api::release::{Failure, FrozenPlan, ObjectiveStatus, RollbackCause};
 use crate::api::{RagReleaseStatus, Reason};
 use crate::controller::signals::{Judged, Readings, Test};
 use crate::controller::spec::duration;
@@ -16,7 +17,7 @@ use crate::evaluation::sequence::{self, Answers, Outage, Share, State};
 /// Error rate of a whole release.
 const ALPHA: f64 = 0.05;
 
-/// An online gate of the frozen plan.
+/// An online gate of a frozen plan.
 #[derive(Clone, Debug)]
 pub struct OnlineGate<'a> {
     pub name: &'a str,
@@ -25,9 +26,14 @@ pub struct OnlineGate<'a> {
     pub window: Duration,
 }
 
-/// The online gates of the frozen plan.
-pub fn gates(status: &RagReleaseStatus) -> impl Iterator<Item = OnlineGate<'_>> {
-    let frozen = status.plan.iter().flat_map(|p| &p.gates);
+/// The plan that a revision is judged by: the one that was frozen for it.
+fn plan_of<'a>(status: &'a RagReleaseStatus, revision: &str) -> Option<&'a FrozenPlan> {
+    status.plan.iter().chain(&status.watch).find(|plan| plan.revision == revision)
+}
+
+/// The online gates that were frozen for a revision.
+pub fn gates<'a>(status: &'a RagReleaseStatus, revision: &str) -> impl Iterator<Item = OnlineGate<'a>> {
+    let frozen = plan_of(status, revision).into_iter().flat_map(|p| &p.gates);
     frozen.filter_map(|gate| {
         let online = gate.spec.online.as_ref()?;
         let time = |field: &str, text: &str| {
@@ -46,7 +52,7 @@ pub fn gates(status: &RagReleaseStatus) -> impl Iterator<Item = OnlineGate<'_>> 
 /// The tests of the judged revision, each with its share of the error rate and what was persisted of it.
 pub fn judged(status: &RagReleaseStatus, revision: &str) -> Judged {
     let all: Vec<(&str, &Objective)> =
-        gates(status).flat_map(|g| g.objectives.iter().map(move |o| (g.name, o))).collect();
+        gates(status, revision).flat_map(|g| g.objectives.iter().map(move |o| (g.name, o))).collect();
     let alpha = sequence::alpha_each(ALPHA, u32::try_from(all.len()).unwrap_or(u32::MAX));
     let tests = all.into_iter().map(|(gate, objective)| {
         let persisted = status
@@ -65,7 +71,7 @@ pub fn judged(status: &RagReleaseStatus, revision: &str) -> Judged {
             persisted,
         }
     });
-    let frozen_at = status.plan.as_ref().map(|p| p.frozen_at.as_str()).unwrap_or_default();
+    let frozen_at = plan_of(status, revision).map(|p| p.frozen_at.as_str()).unwrap_or_default();
     Judged { key: format!("{revision}/{frozen_at}"), revision: revision.to_owned(), tests: tests.collect() }
 }
 
@@ -83,6 +89,8 @@ fn threshold_ms(text: &str) -> Option<u32> {
 pub struct Outcome {
     pub test: Test,
     pub share: Share,
+    /// The last answers, where they alone are far beyond the limit.
+    pub sudden: Option<Share>,
     pub reading: sequence::Reading,
 }
 
@@ -93,8 +101,13 @@ pub fn outcomes(status: &RagReleaseStatus, readings: &Readings, revision: &str) 
     let outcome = |test: Test| {
         let key = (test.gate.clone(), test.objective.clone());
         let share = readings.tests.get(&key).copied().filter(|_| fresh).unwrap_or(test.persisted);
-        let reading = sequence::against_max(share, test.max, test.alpha);
-        Outcome { test, share, reading }
+        let recent = readings.recent.get(&key).copied().filter(|_| fresh);
+        let sudden = recent.filter(|recent| sequence::far_beyond(*recent, test.max));
+        let mut reading = sequence::against_max(share, test.max, test.alpha);
+        if sudden.is_some() {
+            reading.state = State::Breached;
+        }
+        Outcome { test, share, sudden, reading }
     };
     judged.tests.into_iter().map(outcome).collect()
 }
@@ -166,15 +179,20 @@ fn sentence(outcome: &Outcome, revision: &str) -> String {
         Signal::EmptyRate => "had no result".to_owned(),
         Signal::SlowRate => format!("took longer than {} ms", outcome.test.threshold_ms.unwrap_or(0)),
     };
+    let head = format!(
+        "Objective {} of gate {} is breached by revision {revision}:",
+        outcome.test.objective, outcome.test.gate
+    );
+    let allowed = format!("at most {:.1} % is allowed", outcome.test.max * 100.0);
+    if let Some(sudden) = outcome.sudden {
+        let share = sudden.value().unwrap_or(0.0) * 100.0;
+        let (bad, answers) = (sudden.bad, sudden.answers);
+        return format!("{head} {bad} of the last {answers} answers ({share:.1} %) {what}, and {allowed}.");
+    }
     let share = outcome.reading.share.unwrap_or(0.0) * 100.0;
     let lower = outcome.reading.lower.unwrap_or(0.0) * 100.0;
     format!(
-        "Objective {} of gate {} is breached by revision {revision}: {} of {} answers ({share:.1} %) {what}, at least \
-         {lower:.1} % of all with certainty, and at most {:.1} % is allowed.",
-        outcome.test.objective,
-        outcome.test.gate,
-        outcome.share.bad,
-        outcome.share.answers,
-        outcome.test.max * 100.0
+        "{head} {} of {} answers ({share:.1} %) {what}, at least {lower:.1} % of all with certainty, and {allowed}.",
+        outcome.share.bad, outcome.share.answers
     )
 }

@@ -1,11 +1,11 @@
 //! Counts and sums in the status: what a restart of the operator goes on from.
 //!
-//! Invariant: written with every decision, and otherwise at most once a minute (five while settled).
+//! Invariant: written with every decision, and otherwise at most once a minute (five while no candidate has weight).
 
 use std::time::Duration;
 
 use super::{Draft, online, watch};
-use crate::api::release::{CandidateStatus, Counted};
+use crate::api::release::{CandidateStatus, Counted, ObjectiveStatus};
 use crate::evaluation::sequence::{Agreement, agrees};
 
 /// Sums are written at most this often while nothing else changes.
@@ -33,21 +33,20 @@ impl Draft<'_> {
 
     /// Sums and counts go into the status with every decision, and now and then by themselves.
     pub(super) fn sample(&mut self) {
-        let judged = match (&self.plan.status.candidate, &self.plan.status.stable) {
-            (Some(candidate), _) if candidate.weight > 0 => Some(candidate.revision.clone()),
-            (None, Some(stable)) if self.plan.status.previous.is_some() => Some(stable.revision.clone()),
-            (Some(_) | None, _) => None,
-        };
-        let Some(revision) = judged else { return };
+        let status = &self.plan.status;
+        let candidate = status.candidate.clone().filter(|c| c.weight > 0);
+        let stable = status.stable.as_ref().filter(|_| status.previous.is_some()).map(|s| s.revision.clone());
+        let Some(revision) = candidate.as_ref().map(|c| c.revision.clone()).or_else(|| stable.clone()) else { return };
         let decided = self.plan.status != self.old;
         let sampled = self.old.traffic.as_ref().and_then(|t| t.sampled_at.as_deref()).map(|at| self.since(Some(at)));
-        let every = if self.plan.status.candidate.is_some() { SAMPLE_MOVING } else { SAMPLE_SETTLED };
+        let every = if candidate.is_some() { SAMPLE_MOVING } else { SAMPLE_SETTLED };
         if !decided && sampled.is_some_and(|age| age < every) {
             return;
         }
         let outcomes = online::outcomes(&self.plan.status, &self.seen.readings, &revision);
-        let sums = online::to_status(&outcomes, &revision);
-        let candidate = self.plan.status.candidate.clone();
+        let of_stable = |o: &&ObjectiveStatus| o.revision != revision && Some(&o.revision) == stable.as_ref();
+        let mut sums: Vec<ObjectiveStatus> = self.plan.status.online.iter().filter(of_stable).cloned().collect();
+        sums.extend(online::to_status(&outcomes, &revision));
         // What was counted while the route said something else says nothing of this weight.
         let counted = candidate.as_ref().filter(|_| self.converged()).map(|c| self.counted(c));
         let before = self.plan.status.traffic.as_ref().and_then(|t| t.counted.clone());

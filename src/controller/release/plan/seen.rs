@@ -1,17 +1,24 @@
 //! What the world shows of a revision. What is not known is never taken for good news.
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use super::Draft;
 use crate::api::release::CandidateStatus;
 use crate::api::{Reason, names};
+use crate::controller::attempt;
 use crate::controller::condition::{self, State};
 use crate::controller::model;
 use crate::controller::read::Referred;
-use crate::controller::release::observe::is_ready;
+use crate::controller::release::observe::ready_pods;
 use crate::controller::release::revision::Snapshot;
 use crate::controller::release::traffic::service_name;
+use crate::worker::receipt::{Body, EXIT_INVALID, EXIT_UNAVAILABLE, Receipt};
+
+/// Exit codes of a process that was killed by SIGKILL and by SIGTERM: an eviction, a node that goes.
+const KILLED: i32 = 137;
+const TERMINATED: i32 = 143;
 
 impl Draft<'_> {
     pub(super) fn snapshot(&self, revision: &str) -> Option<Snapshot> {
@@ -30,13 +37,14 @@ impl Draft<'_> {
 
     /// Ready pods of a revision; `None`: not known.
     pub(super) fn ready_pods(&self, revision: &str) -> Option<usize> {
-        let world = self.world()?;
-        let of = |p: &&k8s_openapi::api::core::v1::Pod| {
-            p.labels().get(names::LABEL_REVISION).is_some_and(|r| r == revision)
-                && p.metadata.deletion_timestamp.is_none()
-                && is_ready(p)
-        };
-        Some(world.pods.iter().filter(of).count())
+        Some(ready_pods(self.world()?, revision))
+    }
+
+    /// Whether a revision is known to have no ready pod: seen in this pass, or in the last look at the world where
+    /// this pass has none. What is not known counts as ready.
+    pub(super) fn is_empty(&self, revision: &str) -> bool {
+        let known = self.ready_pods(revision).or_else(|| self.seen.readings.ready.get(revision).copied());
+        known == Some(0)
     }
 
     /// Whether the Service that a route names is there; `None`: not known.
@@ -48,8 +56,7 @@ impl Draft<'_> {
     /// Whether stable is known to have no ready pod while the candidate has weight: then taking the weight away
     /// would end the service instead of mending it.
     pub(super) fn stable_is_empty(&self, candidate: &CandidateStatus) -> bool {
-        let stable = self.plan.status.stable.as_ref().map(|s| s.revision.clone());
-        candidate.weight > 0 && stable.and_then(|revision| self.ready_pods(&revision)) == Some(0)
+        candidate.weight > 0 && self.plan.status.stable.as_ref().is_some_and(|s| self.is_empty(&s.revision))
     }
 
     /// Why a revision has no pods yet: its encoder is not there or has no address.
@@ -73,10 +80,72 @@ impl Draft<'_> {
         Some(State::waiting(Reason::RefNotFound, self.beside(&text)))
     }
 
+    /// What stands where an object of a revision should be, if it is not ours.
+    pub(super) fn in_the_way(&self, revision: &str) -> Option<State> {
+        let wanted = service_name(&self.release.name_any(), revision);
+        let (kind, name) = self.world()?.in_the_way.iter().find(|(_, name)| *name == wanted)?;
+        let text = format!(
+            "A {} {name} that this release does not own stands where one of revision {revision} should be; it is not \
+             touched. Delete or rename it.",
+            kind.word()
+        );
+        Some(State::stalled(Reason::NotOwned, self.beside(&text)))
+    }
+
+    /// How pods of a revision end, if they do.
+    pub(super) fn ends(&self, revision: &str) -> Option<Ends> {
+        let namespace = self.release.namespace().unwrap_or_default();
+        let logs = format!("`kubectl -n {namespace} logs -p -l {}={revision}`", names::LABEL_REVISION);
+        let of = |p: &&Pod| p.labels().get(names::LABEL_REVISION).is_some_and(|r| r == revision);
+        self.world()?.pods.iter().filter(of).find_map(|pod| ends(pod, revision, &logs))
+    }
+
     pub(super) fn pods_stuck(&self, revision: &str) -> Option<(Reason, String)> {
         let pods = self.world()?.pods.iter();
         pods.filter(|p| p.labels().get(names::LABEL_REVISION).is_some_and(|r| r == revision))
-            .find_map(crate::controller::attempt::why_stuck)
+            .find_map(attempt::why_stuck)
+    }
+}
+
+/// How a retrieval server ends.
+pub(super) struct Ends {
+    pub(super) reason: Reason,
+    pub(super) message: String,
+    /// It ends by itself and would again: the revision is to blame, and neither a node nor a service that it needs.
+    pub(super) by_itself: bool,
+}
+
+/// A pod that is not ready and whose server ended at least once. One that was killed from outside tells nothing.
+fn ends(pod: &Pod, revision: &str, logs: &str) -> Option<Ends> {
+    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+    let container = statuses.iter().find(|s| s.name == names::CONTAINER && !s.ready)?;
+    let present = container.state.as_ref().and_then(|s| s.terminated.as_ref());
+    let ended = present.or(container.last_state.as_ref().and_then(|s| s.terminated.as_ref()))?;
+    let receipt = ended.message.as_deref().and_then(|message| Receipt::parse(message, revision).ok());
+    let told = match receipt {
+        Some(Receipt { body: Body::Error(error), .. }) => Some((attempt::reason_of(&error), attempt::told(&error))),
+        Some(_) | None => None,
+    };
+    let head = format!("Pods of revision {revision} end");
+    match (ended.exit_code, told) {
+        (EXIT_INVALID | EXIT_UNAVAILABLE, Some((reason, told))) => Some(Ends {
+            reason: reason.unwrap_or(Reason::PodConfigError),
+            message: format!("{head}: {told}"),
+            by_itself: ended.exit_code == EXIT_INVALID,
+        }),
+        _ if ended.reason.as_deref() == Some("OOMKilled") => Some(Ends {
+            reason: Reason::PodConfigError,
+            message: format!(
+                "{head}: they need more memory than their limit. Raise `spec.serving.resources.limits.memory`."
+            ),
+            by_itself: true,
+        }),
+        (0 | KILLED | TERMINATED, _) => None,
+        (code, _) => Some(Ends {
+            reason: Reason::PodConfigError,
+            message: format!("{head} with exit code {code}; see {logs}."),
+            by_itself: code != EXIT_UNAVAILABLE,
+        }),
     }
 }
 

@@ -18,9 +18,11 @@ impl Draft<'_> {
         let now = self.now_text();
         let baseline = self.plan.status.stable.as_ref().map(|s| s.revision.clone());
         let progress = |g: &FrozenGate| gates::asked(&g.name, &snapshot.revision, baseline.clone());
+        // Those of a candidate that left while the world was not in view.
+        self.cancel_runs();
+        self.keep_watch();
         let status = &mut self.plan.status;
         status.gates = frozen.iter().filter(|g| g.when == When::BeforeTraffic).map(progress).collect();
-        status.online = Vec::new();
         status.plan = Some(FrozenPlan {
             revision: snapshot.revision.clone(),
             baseline,

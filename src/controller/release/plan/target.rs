@@ -50,7 +50,14 @@ pub fn resolve(release: &RagRelease, seen: &Observed, spec: &Result<Validated, I
     let status = index.status.clone().unwrap_or_default();
     let version = match pick(release, &status.versions) {
         Ok(version) => version,
-        Err(none) => {
+        Err(Missing::Never(why)) => {
+            let text = format!(
+                "VectorIndex {name} {why}: it will never serve. Name another version in `spec.version`, or leave the field \
+                 out for the newest Ready one."
+            );
+            return wrong(Reason::InvalidSpec, text);
+        }
+        Err(Missing::Yet(none)) => {
             let told = condition::find(&status.conditions, ConditionType::Ready);
             let told = told.map(|c| format!(" It says: {}", c.message)).unwrap_or_default();
             return waiting(Reason::Preparing, format!("VectorIndex {name} {none}.{told}"));
@@ -92,16 +99,25 @@ pub fn resolve(release: &RagRelease, seen: &Observed, spec: &Result<Validated, I
     }))
 }
 
+/// Why there is no version, in words that follow the name of the index.
+enum Missing {
+    Yet(String),
+    Never(String),
+}
+
 /// The pinned version, or the newest Ready one.
-fn pick<'a>(release: &RagRelease, versions: &'a [IndexVersion]) -> Result<&'a IndexVersion, String> {
-    let ready = |v: &&IndexVersion| v.state == VersionState::Ready;
-    match &release.spec.version {
-        Some(pinned) => {
-            let found = versions.iter().find(|v| v.name == *pinned);
-            let found = found.ok_or_else(|| format!("has no version {pinned}, which spec.version names"))?;
-            Some(found).filter(ready).ok_or_else(|| format!("has version {pinned}, but it is {:?}", found.state))
-        }
-        None => versions.iter().rev().find(ready).ok_or_else(|| "has no Ready version yet".to_owned()),
+fn pick<'a>(release: &RagRelease, versions: &'a [IndexVersion]) -> Result<&'a IndexVersion, Missing> {
+    let Some(pinned) = &release.spec.version else {
+        let newest = versions.iter().rev().find(|v| v.state == VersionState::Ready);
+        return newest.ok_or_else(|| Missing::Yet("has no Ready version yet".to_owned()));
+    };
+    let found = versions.iter().find(|v| v.name == *pinned);
+    let found = found.ok_or_else(|| Missing::Yet(format!("has no version {pinned}, which spec.version names")))?;
+    let but = format!("has version {pinned}, but it is {:?}", found.state);
+    match found.state {
+        VersionState::Ready => Ok(found),
+        VersionState::Building | VersionState::Verifying => Err(Missing::Yet(but)),
+        VersionState::Failed | VersionState::Retiring => Err(Missing::Never(but)),
     }
 }
 

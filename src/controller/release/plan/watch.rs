@@ -12,13 +12,16 @@ use crate::controller::signals::{StepWindow, Watch};
 pub fn wanted(release: &RagRelease, object: ObjectRef<RagRelease>, world: &World) -> Option<Watch> {
     let status = release.status.clone().unwrap_or_default();
     let (revision, moves) = judged(&status)?;
-    let interval = observe::interval(&status);
-    let window = online::gates(&status).map(|g| g.window).max().unwrap_or(interval);
+    let interval = observe::interval(&status, &revision);
+    let window = online::gates(&status, &revision).map(|g| g.window).max().unwrap_or(interval);
     let mut targets = observe::targets(world);
-    let stable = status.stable.as_ref().map(|s| s.revision.clone());
-    targets.retain(|r, _| *r == revision || (moves && Some(r) == stable.as_ref()));
+    let stable = status.stable.as_ref().map(|s| &s.revision);
+    let candidate = status.candidate.as_ref().map(|c| &c.revision);
+    targets.retain(|r, _| *r == revision || Some(r) == candidate || (moves && Some(r) == stable));
     // A revision without a pod is listed too: nothing of it is known, which is not good news.
-    targets.entry(revision.clone()).or_default();
+    for asked in candidate.into_iter().chain([&revision]) {
+        targets.entry(asked.clone()).or_default();
+    }
     Some(Watch {
         object,
         interval,
@@ -27,24 +30,24 @@ pub fn wanted(release: &RagRelease, object: ObjectRef<RagRelease>, world: &World
         judged: online::judged(&status, &revision),
         step: step(&status),
         every_scrape: moves,
+        ready: observe::ready(&status, world),
     })
 }
 
-/// The revision that is judged, and whether it is on its way. A settled one is judged in the rollback window
-/// only: outside it there is nothing to go back to.
+/// The revision that is judged, and whether something is on its way. Stable is judged in the rollback window only,
+/// for outside it there is nothing to go back to, and as long as a candidate has no weight.
 fn judged(status: &RagReleaseStatus) -> Option<(String, bool)> {
-    if let Some(candidate) = &status.candidate {
-        // While its gates run there is no traffic, but the encoder is to match at the first weight, too.
-        let moves = match candidate.stage {
-            Stage::Preparing | Stage::Stepping => true,
-            Stage::Verifying => false,
-            Stage::RollingBack => return None,
-        };
-        return Some((candidate.revision.clone(), moves));
-    }
-    let has_tests = online::gates(status).next().is_some();
-    let stable = status.stable.as_ref().filter(|_| status.previous.is_some() && has_tests)?;
-    Some((stable.revision.clone(), false))
+    let stable = status.stable.as_ref().map(|s| s.revision.clone()).filter(|_| status.previous.is_some());
+    let stable = stable.filter(|revision| online::gates(status, revision).next().is_some());
+    let Some(candidate) = &status.candidate else { return stable.map(|revision| (revision, false)) };
+    // While its gates run there is no traffic, but the encoder is to match at the first weight, too.
+    let moves = match candidate.stage {
+        Stage::Preparing | Stage::Stepping => true,
+        Stage::Verifying => false,
+        Stage::RollingBack => return None,
+    };
+    let stable = stable.filter(|_| candidate.weight == 0);
+    Some((stable.unwrap_or_else(|| candidate.revision.clone()), moves))
 }
 
 /// Key of the counts at the present weight. They begin anew when the gateway took the route as it now stands:

@@ -6,6 +6,7 @@
 use kube::ResourceExt;
 
 use super::Draft;
+use super::fit::fit;
 use crate::api::release::{CandidateStatus, FailedRevision, Failure};
 use crate::api::{ConditionType, RagRelease, Reason};
 use crate::controller::condition::{self, Extra, Meanwhile, State};
@@ -79,6 +80,7 @@ impl Draft<'_> {
         status.observed_generation = generation;
         status.summary = Some(summary);
         status.gate = gate;
+        fit(status);
     }
 
     fn serving_condition(&self) -> Extra {
@@ -133,6 +135,15 @@ impl Draft<'_> {
         }
     }
 
+    /// What was waited for until now, as it was said, without what serves beside it.
+    pub(super) fn waited_for(&self) -> String {
+        let ready = condition::find(&self.old.conditions, ConditionType::Ready);
+        let Some(said) = ready.map(|c| c.message.as_str()) else { return String::new() };
+        let serves = self.beside("");
+        let said = said.strip_suffix(serves.as_str()).unwrap_or(said);
+        format!(" It waited for this: {said}")
+    }
+
     pub(super) fn preparing_state(&self, revision: &str, what: &str) -> State {
         State::waiting(Reason::Preparing, self.beside(&format!("Revision {revision} is prepared: {what}.")))
     }
@@ -185,8 +196,12 @@ impl Draft<'_> {
                 return State::waiting(Reason::RouteNotAccepted, text);
             }
         }
+        if let Some(state) = self.in_the_way(&stable.revision) {
+            return state;
+        }
         if self.ready_pods(&stable.revision) == Some(0) {
-            let text = format!("Revision {} is routed, but has no ready pod.", stable.revision);
+            let why = self.ends(&stable.revision).map(|ends| format!(" {}", ends.message)).unwrap_or_default();
+            let text = format!("Revision {} is routed, but has no ready pod.{why}", stable.revision);
             return State::waiting(Reason::StableUnavailable, text);
         }
         let back = match &self.plan.status.previous {

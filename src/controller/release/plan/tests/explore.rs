@@ -19,6 +19,7 @@ enum Input {
     PodsOfStable,
     Encoder,
     Errors,
+    ErrorsOfStable,
     World,
     Gateway,
     RefusingGateway,
@@ -38,13 +39,14 @@ enum Input {
     Conflict,
 }
 
-const INPUTS: [Input; 29] = [
+const INPUTS: [Input; 30] = [
     Input::Tick,
     Input::Hour,
     Input::PodsOfTheCandidate,
     Input::PodsOfStable,
     Input::Encoder,
     Input::Errors,
+    Input::ErrorsOfStable,
     Input::World,
     Input::Gateway,
     Input::RefusingGateway,
@@ -99,6 +101,10 @@ fn play(sim: &mut Sim, input: Input) {
             }
             false => sim.errors.clear(),
         },
+        Input::ErrorsOfStable => {
+            let stable = sim.stable();
+            sim.errors.insert(stable, 90);
+        }
         Input::World => sim.in_view = !sim.in_view,
         Input::Gateway => match sim.gateway {
             Gateway::Accepts => sim.silence(),
@@ -218,7 +224,14 @@ fn every_order_of_two_inputs_from_every_stage_is_safe_and_comes_to_rest() {
     }
     let mut promoted = Sim::moving(release(&GATES, &STEPS), |c| c.weight == 100);
     promoted.ticks(4);
+    let mut next = promoted.clone();
     starts.push(promoted);
+    // In the rollback window, with a candidate that stands without weight.
+    next.runs_end(Run::Inconclusive);
+    next.version_ready("v3");
+    next.ticks(4);
+    assert!(next.candidate().weight == 0 && next.status().previous.is_some());
+    starts.push(next);
     for (s, start) in starts.iter().enumerate() {
         for (i, first) in INPUTS.into_iter().enumerate() {
             let mut once = start.clone();

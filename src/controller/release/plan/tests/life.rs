@@ -188,6 +188,9 @@ fn no_progress_ends_at_the_deadline_but_not_in_a_pause() {
         assert_eq!(sim.status().candidate.is_none(), gone, "paused {paused}, {seconds} s");
         if gone {
             assert_eq!((sim.reason().as_str(), sim.stalled()), ("ProgressDeadlineExceeded", true));
+            let failed = sim.status().failed_revisions[0].message.clone();
+            assert!(failed.contains("in stage Verifying. It waited for this: Gate quality cannot decide"), "{failed}");
+            assert!(!failed.contains("serves 100 %"), "{failed}");
         } else {
             sim.advance(3_700);
             sim.settle();
@@ -248,30 +251,98 @@ fn children_that_were_changed_or_deleted_are_put_back() {
     assert!(sim.deployments.iter().any(|d| d.metadata.name == Some(format!("shop-{}", sim.stable()))));
 }
 
-/// An empty status beside a route of ours is no first release: gates and steps stand between, and what serves stays.
+/// An empty status beside a route of ours is no first release, and what failed before may not come back by itself.
 #[test]
-fn a_lost_status_takes_stable_over_from_the_route_and_starts_anew_from_there() {
+fn a_lost_status_takes_stable_over_from_the_route_and_holds_until_somebody_names_what_starts() {
     for weight in [0, 5, 50] {
         let mut sim = Sim::moving(release(&GATES, &STEPS), |c| c.weight == weight);
-        let (stable, jobs) = (sim.stable(), sim.jobs.len());
-        sim.release.status = None;
-        sim.restart();
-        sim.in_view = false;
-        sim.tick();
-        sim.in_view = true;
-        sim.pass();
+        let (stable, asked, jobs) = (sim.stable(), sim.candidate().revision, sim.jobs.len());
+        // Given before the status was lost.
+        sim.annotate("promote", format!("{asked}!"));
+        lose_status(&mut sim);
         assert_eq!(sim.stable(), stable, "from {weight}");
         assert!(sim.has_event("StatusRestored"));
         assert_eq!(sim.route_weights(), [(stable, 100)]);
+        sim.ticks(80);
+        assert_eq!(
+            (sim.reason().as_str(), sim.stalled(), sim.status().candidate.is_none()),
+            ("StatusRestored", true, true)
+        );
+        assert!(sim.message().contains(&format!("promote={asked}")), "{}", sim.message());
+        assert_eq!(sim.condition(ConditionType::Serving), "True");
+        sim.annotate("promote", "0000000000");
+        sim.tick();
+        assert!(sim.status().candidate.is_none() && sim.status().commands.last().unwrap().outcome.contains("ignored"));
+        sim.annotate("promote", format!("{asked}@now"));
         sim.weights.clear();
         sim.ticks(80);
         let steps: Vec<i32> = sim.weights.iter().map(|(_, w)| *w).collect();
         assert_eq!(steps, [5, 25, 50, 100], "from {weight}");
         assert!(sim.jobs.len() > jobs);
+        assert_eq!(sim.status().restored_at, None);
     }
-    let mut settled = Sim::serving(release(&GATES, &STEPS));
-    settled.release.status = None;
-    settled.settle();
-    assert_eq!(settled.reason(), "Promoted");
-    assert_eq!(settled.deployments.len(), 1);
+}
+
+fn lose_status(sim: &mut Sim) {
+    sim.release.status = None;
+    sim.restart();
+    sim.in_view = false;
+    sim.tick();
+    sim.in_view = true;
+    sim.pass();
+}
+
+#[test]
+fn a_lost_status_of_a_settled_release_is_ready_again() {
+    let mut sim = Sim::serving(release(&GATES, &STEPS));
+    lose_status(&mut sim);
+    sim.settle();
+    assert_eq!((sim.reason().as_str(), sim.status().restored_at), ("Promoted", None));
+    assert_eq!(sim.deployments.len(), 1);
+    // A change after it is a change like any other.
+    sim.version_ready("v2");
+    sim.requests = 1_000;
+    sim.ticks(80);
+    assert_eq!((sim.reason().as_str(), sim.weights.len()), ("Promoted", 4));
+}
+
+#[test]
+fn a_failed_revision_is_not_tried_again_because_the_status_was_lost() {
+    let mut sim = Sim::serving(release(&GATES, &STEPS));
+    sim.runs_end(super::sim::Run::Fail);
+    sim.version_ready("v2");
+    sim.settle();
+    let jobs = sim.jobs.len();
+    lose_status(&mut sim);
+    sim.runs.clear();
+    sim.ticks(20);
+    assert_eq!((sim.reason().as_str(), sim.jobs.len()), ("StatusRestored", jobs));
+    sim.edit(|r| r.spec.version = Some("v1".to_owned()));
+    sim.settle();
+    assert_eq!((sim.reason().as_str(), sim.status().restored_at), ("Promoted", None));
+}
+
+#[test]
+fn without_a_snapshot_or_without_a_route_it_is_no_first_release_either() {
+    for (snapshots, route) in [(false, true), (true, false)] {
+        let mut sim = Sim::serving(release(&GATES, &STEPS));
+        let stable = sim.stable();
+        sim.version_ready("v2");
+        if !snapshots {
+            sim.snapshots.clear();
+        }
+        if !route {
+            sim.route = None;
+        }
+        lose_status(&mut sim);
+        sim.ticks(20);
+        assert_eq!((sim.reason().as_str(), sim.stalled()), ("StatusRestored", true), "{}", sim.message());
+        assert_eq!(sim.status().candidate, None);
+        assert!(sim.deployments.iter().any(|d| d.metadata.name.as_ref().unwrap().ends_with(&stable)), "pods stay");
+        if !route {
+            assert!(sim.message().contains(&stable), "{}", sim.message());
+        } else {
+            assert_eq!(sim.route_weights(), [(stable, 100)]);
+        }
+    }
 }

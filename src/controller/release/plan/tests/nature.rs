@@ -1,6 +1,8 @@
 //! What happens beside the operator: writes take effect, pods become ready, the gateway takes routes, Jobs end,
 //! requests flow, time passes.
 
+use std::time::Duration;
+
 use k8s_openapi::api::apps::v1::DeploymentStatus;
 use kube::ResourceExt;
 use serde::Serialize;
@@ -9,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::sim::{Gateway, Run, Sim};
 use super::world::RELEASE;
+use crate::api::gate::Signal;
 use crate::api::{RagReleaseStatus, names};
 use crate::controller::attempt::Attempt;
 use crate::controller::plan::{Action, ChildKind, Plan};
@@ -19,6 +22,7 @@ use crate::evaluation::sample::Sample;
 use crate::evaluation::verdict::{Coverage, Evidence, Row};
 use crate::worker::job::{EvaluateTask, JobInput, Task, run_inputs};
 use crate::worker::receipt::{Body, Counts, ErrorReport, EvaluateReport, Kept, Receipt};
+use crate::worker::signals::Signals as Counters;
 
 impl Sim {
     /// What the API server does with one write.
@@ -188,11 +192,15 @@ impl Sim {
         let to_candidate = self.requests * percent / 100;
         for (revision, answers) in [(candidate, to_candidate), (stable, self.requests - to_candidate)] {
             let errors = answers * self.errors.get(&revision).copied().unwrap_or(0) / 100;
+            let until = self.instant();
             let readings = &mut self.readings;
             if !revision.is_empty() && readings.key.starts_with(&revision) {
-                for share in readings.tests.values_mut() {
+                let delta = Counters { ok: answers - errors, error: errors, answers, ..Counters::default() };
+                self.recent.add(until - Duration::from_secs(10), until, &delta);
+                for (key, share) in &mut readings.tests {
                     share.answers += answers;
                     share.bad += errors;
+                    readings.recent.insert(key.clone(), self.recent.share(Signal::ErrorRate, None));
                 }
             }
             if readings.step_key.is_empty() {

@@ -3,6 +3,7 @@
 use super::sim::{Gateway, InTheWay, Sim};
 use super::world::release;
 use crate::api::ConditionType;
+use crate::controller::plan::ChildKind;
 
 const STEPS: [(i32, &str); 3] = [(5, "1h"), (50, "1h"), (100, "0s")];
 
@@ -117,6 +118,55 @@ fn a_changed_host_name_reaches_the_route_without_a_candidate_and_without_a_compl
     assert!(!sim.has_event("RouteDrift"));
 }
 
+/// Left behind by a release that was deleted without its children, and made again.
+#[test]
+fn a_foreign_child_is_named_and_nothing_is_written_beside_it() {
+    for kind in [ChildKind::Deployment, ChildKind::Service, ChildKind::ControllerRevision] {
+        let mut sim = Sim::serving(release(&[], &STEPS));
+        let stable = sim.stable();
+        sim.version_ready("v2");
+        sim.pass();
+        let name = format!("shop-{}", sim.candidate().revision);
+        sim.deployments.retain(|d| d.metadata.name.as_ref() != Some(&name));
+        sim.services.retain(|s| s.metadata.name.as_ref() != Some(&name));
+        sim.snapshots.retain(|s| s.metadata.name.as_ref() != Some(&name));
+        sim.foreign.insert((kind, name.clone()));
+        sim.settle();
+        assert_eq!((sim.reason().as_str(), sim.stalled()), ("NotOwned", true), "{kind:?}: {}", sim.message());
+        assert!(sim.message().contains(&format!("{} {name}", kind.word())), "{}", sim.message());
+        let plan = sim.pass();
+        assert!(plan.actions.is_empty(), "{kind:?}: {:?}", plan.actions);
+        assert!(plan.requeue.is_some_and(|again| again.as_secs() <= 60));
+        assert_eq!(sim.route_weights(), [(stable, 100)]);
+        sim.foreign.clear();
+        sim.settle();
+        assert_eq!(sim.candidate().weight, 5, "{kind:?}: {}", sim.message());
+    }
+}
+
+/// Such a spec is stored past the rules; it must not keep users on a bad revision.
+#[test]
+fn a_spec_without_a_gateway_does_not_block_the_way_back() {
+    let edits: [fn(&mut crate::api::RagRelease); 2] =
+        [|r| r.spec.traffic.gateway = None, |r| r.spec.traffic.gateway.as_mut().unwrap().parent_refs.clear()];
+    for edit in edits {
+        let mut sim = Sim::moving(release(&[("live", "DuringTraffic")], &STEPS), |c| c.step_started_at.is_some());
+        let (revision, stable) = (sim.candidate().revision, sim.stable());
+        let before = sim.route.clone().unwrap().spec;
+        sim.edit(edit);
+        sim.pass();
+        assert_eq!((sim.reason().as_str(), sim.weight(&revision)), ("InvalidSpec", 5));
+        sim.fails(&revision, 100);
+        sim.ticks(4);
+        assert_eq!(sim.weight(&revision), 0);
+        sim.requests = 0;
+        sim.settle();
+        assert_eq!((sim.route_weights(), sim.status().candidate), (vec![(stable, 100)], None));
+        let after = sim.route.clone().unwrap().spec;
+        assert_eq!((after.parent_refs, after.hostnames), (before.parent_refs, before.hostnames));
+    }
+}
+
 #[test]
 fn what_others_added_to_the_route_stays() {
     let mut sim = Sim::serving(release(&[], &STEPS));
@@ -142,6 +192,29 @@ fn a_candidate_without_weight_is_not_in_the_route() {
     sim.version_ready("v2");
     sim.settle();
     assert_eq!((sim.reason().as_str(), sim.route == route), ("RolledBack", true));
+}
+
+/// A weight that may not go up is no reason to leave the rest of a route as somebody made it.
+#[test]
+fn a_route_is_mended_while_its_weight_may_not_go_up() {
+    let mut sim = holding();
+    let revision = sim.candidate().revision;
+    sim.edit(|r| r.spec.rollback.on = vec![crate::api::release::RollbackCause::SloBreached]);
+    sim.not_ready.push(revision.clone());
+    let mut route = sim.route.clone().unwrap();
+    route.spec.rules[0].backend_refs[0].weight = Some(98);
+    route.spec.rules[0].backend_refs[1].weight = Some(2);
+    route.spec.hostnames = vec!["else.example.com".to_owned()];
+    sim.put_route(route);
+    sim.ticks(2);
+    assert_eq!((sim.weight(&revision), sim.candidate().weight), (2, 5), "{}", sim.message());
+    assert_eq!(sim.route.as_ref().unwrap().spec.hostnames, ["shop.example.com"]);
+    sim.ticks(20);
+    assert_eq!((sim.weight(&revision), sim.candidate().weight), (2, 5), "and it takes no step");
+    sim.not_ready.clear();
+    sim.react();
+    sim.pass();
+    assert_eq!(sim.weight(&revision), 5);
 }
 
 #[test]

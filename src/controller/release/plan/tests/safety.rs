@@ -2,6 +2,7 @@
 
 use kube::ResourceExt;
 
+use super::super::fit;
 use super::sim::Sim;
 use super::world::RELEASE;
 use crate::api::ConditionType;
@@ -9,7 +10,7 @@ use crate::api::gate::VerdictWord;
 use crate::api::release::{RagReleaseStatus, Stage};
 use crate::controller::condition::is_true;
 use crate::controller::plan::{Action, ChildKind, Plan};
-use crate::controller::release::observe::{Observed, RouteSeen};
+use crate::controller::release::observe::{self, Observed, RouteSeen};
 use crate::controller::release::traffic;
 use crate::controller::route::HTTPRoute;
 
@@ -20,6 +21,7 @@ impl Sim {
         weights_are_sane(new);
         self.goes_up_only_with_evidence(&old, new, seen);
         failed_stays_failed(&old, new);
+        self.goes_down_to_what_answers(&old, new, seen);
         route_says_what_is_persisted(plan, seen);
         deletes_nothing_in_use(plan, seen);
         self.status_is_honest(plan, seen);
@@ -65,6 +67,22 @@ impl Sim {
             candidate.weight
         );
         assert_eq!(Some(&candidate.weight), steps.get(usize::try_from(candidate.step).unwrap() - 1));
+    }
+
+    /// Whoever gets traffic back is not known to have no ready pod, whichever way the pass looked.
+    fn goes_down_to_what_answers(&self, old: &RagReleaseStatus, new: &RagReleaseStatus, seen: &Observed) {
+        let Some(going) = new.candidate.as_ref().filter(|c| c.stage == Stage::RollingBack) else { return };
+        let was_stable = old.stable.as_ref().is_some_and(|s| s.revision == going.revision);
+        let had_weight = old.candidate.as_ref().is_some_and(|c| c.weight > 0);
+        if self.release.metadata.deletion_timestamp.is_some() || !(was_stable || had_weight) {
+            return;
+        }
+        let back = &new.stable.as_ref().unwrap().revision;
+        let ready = match &seen.world {
+            Some(world) => Some(observe::ready_pods(world, back)),
+            None => seen.readings.ready.get(back).copied(),
+        };
+        assert_ne!(ready, Some(0), "traffic goes to {back}, which has no ready pod");
     }
 
     fn status_is_honest(&self, plan: &Plan<RagReleaseStatus>, seen: &Observed) {
@@ -131,10 +149,15 @@ fn route_says_what_is_persisted(plan: &Plan<RagReleaseStatus>, seen: &Observed) 
             continue;
         };
         let written = traffic::written(&route, RELEASE, &candidate.revision).unwrap_or(0);
-        assert_eq!(written, candidate.weight, "the route is not what was decided");
-        let RouteSeen::Ours(live) = &seen.route else { continue };
+        let RouteSeen::Ours(live) = &seen.route else {
+            assert_eq!(written, candidate.weight, "the route is not what was decided");
+            continue;
+        };
         let before = traffic::written(live, RELEASE, &candidate.revision).unwrap_or(0);
-        assert!(written <= before || seen.world.is_some(), "the route goes up without the world in view");
+        let ready = seen.world.as_ref().map_or(0, |world| observe::ready_pods(world, &candidate.revision));
+        assert!(written <= before || ready > 0, "the route goes up to what has no ready pod");
+        let may = if ready > 0 { candidate.weight } else { candidate.weight.min(before) };
+        assert_eq!(written, may, "the route is not what was decided");
     }
 }
 
@@ -170,6 +193,7 @@ fn status_is_bounded(status: &RagReleaseStatus) {
     if let Some(failure) = status.candidate.as_ref().and_then(|c| c.failure.as_ref()) {
         chars(&failure.message, 1_200);
     }
+    assert!(fit::size(status) <= fit::MOST, "{} bytes", fit::size(status));
     let lists = [status.failed_revisions.len(), status.history.len(), status.commands.len()];
     assert!(lists.iter().all(|n| *n <= 20), "{lists:?}");
 }

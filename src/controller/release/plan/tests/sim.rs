@@ -2,7 +2,8 @@
 //! kubelets, a gateway, Jobs and users would (`nature.rs`). Every pass is checked for what must always hold
 //! (`safety.rs`): a test need not ask for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
@@ -19,11 +20,12 @@ use crate::controller::attempt::Attempt;
 use crate::controller::condition::{find, is_true};
 use crate::controller::config::Config;
 use crate::controller::event::Note;
-use crate::controller::plan::Plan;
+use crate::controller::plan::{ChildKind, Plan};
 use crate::controller::read::Referred;
-use crate::controller::release::observe::{Observed, RouteSeen, World};
+use crate::controller::release::observe::{self, Observed, RouteSeen, World};
 use crate::controller::release::traffic;
 use crate::controller::route::HTTPRoute;
+use crate::controller::signals::recent::Recent;
 use crate::controller::signals::{Answers, Readings, RevisionReading};
 
 /// What the gateway says of a route.
@@ -79,6 +81,8 @@ pub struct Sim {
     pub models: BTreeMap<String, Referred<EmbeddingModel>>,
     pub gates: BTreeMap<String, Referred<EvalGate>>,
     pub in_the_way: InTheWay,
+    /// Children that are somebody else's.
+    pub foreign: BTreeSet<(ChildKind, String)>,
     pub route: Option<HTTPRoute>,
     pub snapshots: Vec<ControllerRevision>,
     pub deployments: Vec<Deployment>,
@@ -88,6 +92,10 @@ pub struct Sim {
     pub gateway: Gateway,
     /// How runs end, by gate; the default is Pass.
     pub runs: BTreeMap<String, Run>,
+    /// Statuses of the container of each pod that is not ready, by revision.
+    pub containers: BTreeMap<String, serde_json::Value>,
+    /// Revisions whose pods find no node.
+    pub unscheduled: Vec<String>,
     /// Revisions whose pods do not become ready.
     pub not_ready: Vec<String>,
     pub no_match: Vec<String>,
@@ -100,6 +108,9 @@ pub struct Sim {
     /// The split that the gateway took last: candidate and its percent.
     pub split: Option<(String, u64)>,
     pub readings: Readings,
+    pub recent: Recent,
+    /// The instant at which the virtual clock began.
+    pub epoch: Instant,
     pub events: Vec<Note>,
     pub status_writes: usize,
     /// Each weight of a candidate that was written to the route: (revision, weight).
@@ -119,6 +130,7 @@ impl Sim {
             models: BTreeMap::from([("words".to_owned(), world::model())]),
             gates: gates.into_iter().map(|(name, gate)| (name.to_owned(), gate)).collect(),
             in_the_way: InTheWay::Nothing,
+            foreign: BTreeSet::new(),
             route: None,
             snapshots: Vec::new(),
             deployments: Vec::new(),
@@ -127,6 +139,8 @@ impl Sim {
             in_view: true,
             gateway: Gateway::Accepts,
             runs: BTreeMap::new(),
+            containers: BTreeMap::new(),
+            unscheduled: Vec::new(),
             not_ready: Vec::new(),
             no_match: Vec::new(),
             errors: BTreeMap::new(),
@@ -134,6 +148,8 @@ impl Sim {
             real_share: None,
             split: None,
             readings: Readings::default(),
+            recent: Recent::default(),
+            epoch: Instant::now(),
             events: Vec::new(),
             status_writes: 0,
             weights: Vec::new(),
@@ -201,9 +217,28 @@ impl Sim {
         self.now = self.now.checked_add(SignedDuration::from_secs(seconds)).unwrap();
     }
 
+    /// Servers of a revision end like this, and are not ready.
+    pub fn pods_end(&mut self, revision: &str, exit: i32, reason: &str, message: &str) {
+        self.not_ready.push(revision.to_owned());
+        let ended = json!({"terminated": {"exitCode": exit, "reason": reason, "message": message}});
+        let waits = json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}});
+        let container = json!({
+            "name": names::CONTAINER, "image": "i", "imageID": "", "ready": false, "restartCount": 1,
+            "state": waits, "lastState": ended
+        });
+        self.containers.insert(revision.to_owned(), container);
+    }
+
     /// The operator's process ends and another takes over: what was only in memory is gone.
     pub fn restart(&mut self) {
         self.readings = Readings::default();
+        self.recent = Recent::default();
+    }
+
+    /// The virtual clock as scrapes see it.
+    pub fn instant(&self) -> Instant {
+        let began: Timestamp = START.parse().unwrap();
+        self.epoch + Duration::try_from(self.now.duration_since(began)).unwrap_or_default()
     }
 
     // ---- what tests look at ----
@@ -275,11 +310,15 @@ impl Sim {
             (InTheWay::Nothing, Some(route)) => RouteSeen::Ours(Box::new(route.clone())),
             (InTheWay::Nothing, None) => RouteSeen::Absent,
         };
-        let world = self.in_view.then(|| self.view());
-        if let Some(world) = &world {
-            self.watch(world);
+        let readings = self.readings.clone();
+        let known = Observed { now: self.now, config: self.config.clone(), route, readings, world: None };
+        // As the operator chooses: what must go goes on what is known already.
+        if !self.in_view || observe::is_urgent(&self.release, &known) {
+            return known;
         }
-        Observed { now: self.now, config: self.config.clone(), route, readings: self.readings.clone(), world }
+        let world = self.view();
+        self.watch(&world);
+        Observed { readings: self.readings.clone(), world: Some(world), ..known }
     }
 
     fn view(&self) -> World {
@@ -294,6 +333,7 @@ impl Sim {
             deployments: self.deployments.clone(),
             services: self.services.clone(),
             pods: self.pods(),
+            in_the_way: self.foreign.clone(),
             attempts: running.map(|name| (name.clone(), self.jobs.get(&name).cloned().unwrap_or_default())).collect(),
             one_node_claims: Vec::new(),
         }
@@ -306,10 +346,17 @@ impl Sim {
             let ready = if self.not_ready.contains(&revision) { "False" } else { "True" };
             for i in 0..deployment.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1) {
                 let name = format!("{revision}-{i}");
-                let pod = json!({
+                let mut pod = json!({
                     "metadata": {"name": name, "uid": name, "labels": {(names::LABEL_REVISION): revision}},
                     "status": {"phase": "Running", "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": ready}]}
                 });
+                if let Some(container) = self.containers.get(&revision).filter(|_| ready == "False") {
+                    pod["status"]["containerStatuses"] = json!([container]);
+                }
+                if self.unscheduled.contains(&revision) {
+                    let waits = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"});
+                    pod["status"] = json!({"phase": "Pending", "conditions": [waits]});
+                }
                 pods.push(serde_json::from_value(pod).unwrap());
             }
         }
@@ -330,9 +377,12 @@ impl Sim {
         let revisions = wanted.targets.iter().map(reading).collect();
         let old = &mut self.readings;
         old.revisions = revisions;
+        old.ready = wanted.ready;
         if old.key != wanted.judged.key {
             let persisted = wanted.judged.tests.iter().map(|t| ((t.gate.clone(), t.objective.clone()), t.persisted));
             old.tests = persisted.collect();
+            old.recent.clear();
+            self.recent = Recent::default();
             old.key = wanted.judged.key;
         }
         let step = wanted.step.unwrap_or_else(|| crate::controller::signals::StepWindow {

@@ -120,14 +120,9 @@ fn a_drift_is_told_in_words_that_do_not_churn() {
 /// What goes wrong, whether it is remembered under which word, whether the world must be seen for it.
 #[test]
 fn what_goes_wrong_with_weight_takes_it_away_in_the_same_pass() {
-    let table: [(&str, &Change, &str); 4] = [
+    let table: [(&str, &Change, &str); 3] = [
         ("errors beyond the objective", &|s, r| s.fails(r, 60), "SloBreached"),
         ("no ready pod", &|s, r| s.not_ready.push(r.to_owned()), "Unavailable"),
-        (
-            "a lost Service",
-            &|s, r| s.services.retain(|x| !x.metadata.name.as_ref().unwrap().ends_with(r)),
-            "Unavailable",
-        ),
         ("nothing but the deadline", &|s, _| s.advance(40_000), "ProgressDeadlineExceeded"),
     ];
     for (what, harm, word) in table {
@@ -146,6 +141,11 @@ fn what_goes_wrong_with_weight_takes_it_away_in_the_same_pass() {
             assert_eq!(sim.reason(), "RollingBack");
             sim.requests = 0;
             sim.settle();
+            if word == "Unavailable" {
+                assert_eq!(sim.reason(), "RollingBack", "{what}: its pods may come back");
+                sim.advance(300);
+                sim.settle();
+            }
             assert_eq!(sim.status().failed_revisions[0].reason, word, "{what}");
             assert!(sim.stalled());
             assert_eq!(sim.route_weights(), [(stable, 100)], "{what}");
@@ -153,6 +153,46 @@ fn what_goes_wrong_with_weight_takes_it_away_in_the_same_pass() {
             sim.ticks(100);
             assert_eq!(sim.status().candidate, None, "{what}: it does not come back by itself");
         }
+    }
+}
+
+/// Lost pods take the traffic away at once, but an eviction is no property of a revision.
+#[test]
+fn pods_that_come_back_are_no_failure_once() {
+    let lost: [&Change; 2] = [&|s, r| s.not_ready.push(r.to_owned()), &|s, r| {
+        s.services.retain(|x| !x.metadata.name.as_ref().unwrap().ends_with(r))
+    }];
+    for lose in lost {
+        let mut sim = holding();
+        let revision = sim.candidate().revision;
+        lose(&mut sim, &revision);
+        sim.pass();
+        assert_eq!(sim.weight(&revision), 0, "at once");
+        sim.ticks(3);
+        sim.not_ready.clear();
+        let back = (0..10).any(|_| {
+            sim.tick();
+            sim.weight(&revision) == 5
+        });
+        assert!(back, "{}", sim.message());
+        assert_eq!(sim.status().history.last().unwrap().outcome, "Interrupted");
+        assert!(sim.status().failed_revisions.is_empty());
+        sim.not_ready.push(revision.clone());
+        sim.ticks(3);
+        assert_eq!(sim.status().failed_revisions[0].revision, revision, "again within a day");
+    }
+}
+
+#[test]
+fn pods_that_end_by_themselves_under_traffic_fail_at_once() {
+    for (exit, fails) in [(42, true), (101, true), (137, false), (43, false)] {
+        let mut sim = holding();
+        let revision = sim.candidate().revision;
+        sim.pods_end(&revision, exit, "Error", "");
+        sim.ticks(3);
+        let status = sim.status();
+        assert_eq!((status.failed_revisions.len() == 1, status.candidate.is_none()), (fails, fails), "{exit}");
+        assert_eq!(sim.weight(&revision), 0);
     }
 }
 
@@ -205,7 +245,8 @@ fn what_rollback_on_does_not_list_waits() {
             _ => sim.fails(&revision, 100),
         }
         sim.ticks(6);
-        assert_eq!(sim.status().candidate.is_none(), gone, "{listed:?} {harm}: {}", sim.message());
+        let without = sim.status().candidate.is_none_or(|c| c.weight == 0);
+        assert_eq!(without, gone, "{listed:?} {harm}: {}", sim.message());
     }
 }
 
@@ -263,5 +304,67 @@ fn the_encoder_and_the_pods_are_looked_at_again_before_the_first_weight() {
         sim.react();
         sim.settle();
         assert_eq!(sim.candidate().weight, 5, "{harm}: {}", sim.message());
+    }
+}
+
+#[test]
+fn a_pod_that_finds_no_node_yet_is_waited_for() {
+    let mut sim = Sim::serving(release(&[], &STEPS));
+    sim.version_ready("v2");
+    sim.pass();
+    let revision = sim.candidate().revision;
+    sim.not_ready.push(revision.clone());
+    sim.unscheduled.push(revision);
+    sim.settle();
+    assert_eq!((sim.reason().as_str(), sim.stalled()), ("PodUnschedulable", false), "{}", sim.message());
+    sim.not_ready.clear();
+    sim.unscheduled.clear();
+    sim.react();
+    sim.settle();
+    assert_eq!(sim.candidate().weight, 5);
+}
+
+/// What pods say when they end reaches the release, and what says nothing of the revision does not stop it.
+#[test]
+fn pods_that_end_say_why() {
+    let receipt = |revision: &str, reason: &str, error: &str| {
+        format!(r#"{{"v":1,"run":"{revision}","kind":"error","reason":"{reason}","error":"{error}"}}"#)
+    };
+    let table = [
+        (
+            42,
+            "Error",
+            Some(("FingerprintMismatch", "the index was built by another encoder")),
+            "FingerprintMismatch",
+            true,
+            "another encoder.",
+        ),
+        (137, "OOMKilled", None, "PodConfigError", true, "limits.memory"),
+        (101, "Error", None, "PodConfigError", true, "exit code 101"),
+        (
+            43,
+            "Error",
+            Some(("EndpointUnavailable", "the encoder does not answer")),
+            "EndpointUnavailable",
+            false,
+            "does not answer.",
+        ),
+        (137, "Error", None, "Preparing", false, "not ready yet"),
+        (0, "Completed", None, "Preparing", false, "not ready yet"),
+    ];
+    for (exit, reason, told, word, stalled, text) in table {
+        let mut sim = Sim::serving(release(&[], &STEPS));
+        sim.version_ready("v2");
+        sim.pass();
+        let revision = sim.candidate().revision;
+        let message = told.map(|(reason, error)| receipt(&revision, reason, error)).unwrap_or_default();
+        sim.pods_end(&revision, exit, reason, &message);
+        sim.settle();
+        assert_eq!((sim.reason().as_str(), sim.stalled()), (word, stalled), "{exit}: {}", sim.message());
+        assert!(sim.message().contains(text), "{exit}: {}", sim.message());
+        sim.not_ready.clear();
+        sim.react();
+        sim.settle();
+        assert_eq!(sim.candidate().weight, 5, "{exit}: it goes on when they are ready");
     }
 }

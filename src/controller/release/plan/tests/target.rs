@@ -29,9 +29,9 @@ fn a_first_release_says_what_it_waits_for() {
                 s.index = world::index(&[world::version("v1", "Ready", false), world::version("v2", "Failed", false)]);
                 s.edit(|r| r.spec.version = Some("v2".into()));
             },
-            "Preparing",
-            false,
-            "Failed",
+            "InvalidSpec",
+            true,
+            "it is Failed: it will never serve",
         ),
         ("no keyword side", &|s| s.edit(|r| r.spec.retrieval.mode = Mode::Hybrid), "InvalidSpec", true, "keyword"),
         ("keyword mode", &|s| s.edit(|r| r.spec.retrieval.mode = Mode::Keyword), "InvalidSpec", true, "keyword"),

@@ -54,6 +54,131 @@ fn no_ready_pod_brings_the_previous_revision_back_if_that_one_has_pods() {
 }
 
 #[test]
+fn a_breach_does_not_go_back_to_what_has_no_pod_however_the_pass_looks() {
+    for in_view in [true, false] {
+        let mut sim = promoted();
+        let (bad, previous) = (sim.stable(), sim.status().previous.unwrap().revision);
+        sim.not_ready.push(previous.clone());
+        sim.tick();
+        sim.in_view = in_view;
+        sim.errors.insert(bad.clone(), 60);
+        (0..10).for_each(|_| sim.flow());
+        sim.pass();
+        assert_eq!((sim.stable(), sim.weight(&previous)), (bad.clone(), 0), "in view: {in_view}");
+        sim.not_ready.clear();
+        sim.in_view = true;
+        sim.react();
+        sim.pass();
+        sim.pass();
+        assert_eq!(sim.stable(), previous, "it has pods again");
+    }
+}
+
+/// A candidate that stands without weight (its pods do not start, a gate cannot decide) closes no way back.
+#[test]
+fn a_candidate_without_weight_does_not_end_the_watch_over_stable() {
+    for (stands, harm) in [("gate", "errors"), ("pods", "errors"), ("gate", "pods")] {
+        let gates = [("quality", "BeforeTraffic"), ("live", "DuringTraffic")];
+        let mut sim = Sim::serving(release(&gates, &STEPS));
+        sim.requests = 1_000;
+        sim.version_ready("v2");
+        sim.ticks(30);
+        let (bad, good) = (sim.stable(), sim.status().previous.unwrap().revision);
+        let requests = |sim: &Sim| sim.status().online.iter().find(|o| o.revision == bad).map(|o| o.requests);
+        let before = requests(&sim).unwrap();
+        sim.runs_end(super::sim::Run::Inconclusive);
+        sim.version_ready("v3");
+        sim.pass();
+        let next = sim.candidate().revision;
+        if stands == "pods" {
+            sim.not_ready.push(next.clone());
+        }
+        sim.ticks(40);
+        assert_eq!((sim.candidate().revision, sim.candidate().weight), (next.clone(), 0), "{stands}");
+        assert!(requests(&sim).unwrap() > before, "{stands}: {:?}", sim.status().online);
+        match harm {
+            "errors" => sim.fails(&bad, 60),
+            _ => sim.not_ready.push(bad.clone()),
+        }
+        (0..30).for_each(|_| sim.flow());
+        sim.pass();
+        assert_eq!(
+            (sim.stable(), sim.weight(&good)),
+            (good.clone(), 100),
+            "{stands}, {harm}: in the pass that sees it"
+        );
+        assert_eq!(sim.status().history.last().unwrap().outcome, "Superseded");
+        assert!(sim.status().failed_revisions.iter().all(|f| f.revision != next));
+        sim.react();
+        sim.pass();
+        assert!(!sim.stalled(), "nobody has to act: {}", sim.message());
+        sim.not_ready.clear();
+        sim.requests = 0;
+        sim.settle();
+        assert_eq!((sim.candidate().revision, sim.stable()), (next, good), "it begins anew beside what serves now");
+        assert_eq!(sim.status().watch, None);
+    }
+}
+
+#[test]
+fn a_window_ends_while_a_candidate_stands_too() {
+    let mut sim = promoted();
+    sim.version_ready("v3");
+    sim.pass();
+    let next = sim.candidate().revision;
+    sim.not_ready.push(next);
+    sim.edit(|r| r.spec.paused = true);
+    sim.advance(73 * 3_600);
+    sim.ticks(2);
+    assert_eq!((sim.status().previous, sim.deployments.len()), (None, 2));
+}
+
+/// After a restart nobody knows yet who could take the traffic over: the world is looked at first.
+#[test]
+fn a_process_that_has_seen_nothing_looks_before_it_goes_back() {
+    let mut sim = promoted();
+    let (bad, previous) = (sim.stable(), sim.status().previous.unwrap().revision);
+    sim.errors.insert(bad.clone(), 60);
+    (0..10).for_each(|_| sim.flow());
+    sim.not_ready.push(previous);
+    sim.readings.ready.clear();
+    sim.pass();
+    assert_eq!(sim.stable(), bad);
+}
+
+#[test]
+fn a_good_day_does_not_hide_a_total_failure_and_a_hiccup_is_none() {
+    let mut sim = promoted();
+    let (bad, good) = (sim.stable(), sim.status().previous.unwrap().revision);
+    sim.readings.tests.values_mut().for_each(|share| share.answers += 8_600_000);
+    sim.ticks(15);
+    sim.fails(&bad, 100);
+    sim.tick();
+    sim.errors.clear();
+    sim.ticks(15);
+    assert_eq!(sim.stable(), bad, "ten seconds are none");
+    sim.fails(&bad, 100);
+    sim.ticks(3);
+    assert_eq!((sim.stable(), sim.weight(&good)), (good, 100));
+    assert!(sim.status().candidate.unwrap().failure.unwrap().message.contains("of the last"));
+}
+
+/// Users are served by previous meanwhile, and nobody has to say `retry`.
+#[test]
+fn an_eviction_in_the_window_condemns_nothing() {
+    let mut sim = promoted();
+    let (evicted, previous) = (sim.stable(), sim.status().previous.unwrap().revision);
+    sim.not_ready.push(evicted.clone());
+    sim.pass();
+    assert_eq!((sim.stable(), sim.weight(&previous)), (previous, 100));
+    sim.ticks(3);
+    sim.not_ready.clear();
+    sim.ticks(30);
+    assert_eq!((sim.reason().as_str(), sim.stable()), ("Promoted", evicted));
+    assert!(sim.status().failed_revisions.is_empty());
+}
+
+#[test]
 fn errors_without_an_objective_do_not_roll_back_after_the_promotion() {
     let mut sim = Sim::serving(release(&[], &STEPS));
     sim.requests = 1_000;
