@@ -31,6 +31,8 @@ use tokio::sync::{Semaphore, watch};
 
 const DIMENSIONS: usize = 32;
 
+type Refuses = fn(&[&str]) -> Option<StatusCode>;
+
 /// An embedding server: each word has a direction of its own.
 struct Fake {
     texts: AtomicUsize,
@@ -38,6 +40,8 @@ struct Fake {
     /// Answers given before the first good one.
     failures: std::sync::Mutex<Vec<(StatusCode, Option<&'static str>)>>,
     short: AtomicBool,
+    /// The answer to texts that are not taken.
+    refuses: std::sync::Mutex<Refuses>,
     /// Other words, other directions: another model.
     salt: &'static str,
     /// Requests that are let through.
@@ -69,6 +73,10 @@ async fn embeddings(State(fake): State<Arc<Fake>>, Json(body): Json<Value>) -> R
     // Later requests often answer first.
     tokio::time::sleep(Duration::from_millis(8 - (number as u64 % 5) * 2)).await;
     let texts: Vec<&str> = body["input"].as_array().unwrap().iter().map(|t| t.as_str().unwrap()).collect();
+    let refused = (fake.refuses.lock().unwrap())(&texts);
+    if let Some(status) = refused {
+        return (status, "too long").into_response();
+    }
     fake.texts.fetch_add(texts.len(), Ordering::SeqCst);
     let data: Vec<Value> = texts
         .iter()
@@ -110,6 +118,7 @@ impl World {
             requests: AtomicUsize::new(0),
             failures: Default::default(),
             short: AtomicBool::new(false),
+            refuses: std::sync::Mutex::new(|_| None),
             salt,
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
             arrived: watch::Sender::new(0),
@@ -491,6 +500,38 @@ async fn a_text_that_the_encoder_makes_nothing_of_sets_its_document_aside() {
     let failure = world.build(&world.task("v2")).await.unwrap_err();
     assert_eq!(reason(&failure).0, "ChecksFailed", "{failure}");
     assert_eq!(world.names(), ["idx-v1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_the_encoder_refuses_sets_its_document_aside_and_stops_no_other() {
+    let world = World::new().await;
+    let mut all = lines(100);
+    all[50] = json!({"id": "long", "text": format!("before {} after", "long ".repeat(400))}).to_string();
+    world.write("a.jsonl", &all);
+    let mut task = world.task("v1");
+    task.chunking.strategy = Strategy::None;
+    *world.fake.refuses.lock().unwrap() =
+        |texts| texts.iter().any(|text| text.starts_with("before long")).then_some(StatusCode::BAD_REQUEST);
+    let report = world.build(&task).await.unwrap();
+    assert_eq!((report.source, report.documents, report.quarantined), (100, 99, 1));
+    let told = "docs/a.jsonl:51: the encoder refuses chunk 0 (2013 bytes) with status 400";
+    assert!(report.examples[0].starts_with(told), "{:?}", report.examples);
+    // Every other text still has its own vector.
+    let verified = world.verify(world.verify_task(&task, &report)).await.unwrap();
+    assert_eq!((verified.documents, verified.self_retrieval), (99, 1.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_is_too_large_loses_no_text() {
+    let world = World::new().await;
+    world.write("a.jsonl", &lines(20));
+    *world.fake.refuses.lock().unwrap() =
+        |texts| (texts.len() > 2 && texts[0].starts_with("title")).then_some(StatusCode::PAYLOAD_TOO_LARGE);
+    let task = world.task("v1");
+    let whole = world.build(&task).await.unwrap();
+    assert_eq!((whole.documents, whole.quarantined), (20, 0));
+    let verified = world.verify(world.verify_task(&task, &whole)).await.unwrap();
+    assert_eq!((verified.documents, verified.self_retrieval), (20, 1.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,7 @@ use rand_pcg::Pcg64;
 
 use super::{embedded_text, store_failure};
 use crate::api::reason::Reason;
-use crate::embedding::{Encoder, Side, norm};
+use crate::embedding::{Encoder, Side, embed_each, norm};
 use crate::store::Manifest;
 use crate::store::embedded::{EmbeddedIndex, verify_files};
 use crate::worker::encoder;
@@ -162,9 +162,12 @@ async fn ask(index: &EmbeddedIndex, encoder: &dyn Encoder) -> Result<(u64, u64),
     for batch in sampled.chunks(BATCH) {
         let chunks = index.chunks(batch).map_err(store_failure)?;
         let texts: Vec<String> = chunks.iter().map(|chunk| embedded_text(&chunk.title, &chunk.text)).collect();
-        let vectors = encoder.embed(&texts, Side::Passage).await.map_err(encoder::failure)?;
-        for (ordinal, vector) in batch.iter().zip(vectors) {
-            found += u64::from(comes_first(index, *ordinal, &vector)?);
+        let answers = embed_each(encoder, &texts, Side::Passage).await.map_err(encoder::failure)?;
+        for (ordinal, answer) in batch.iter().zip(answers) {
+            // A text that the encoder takes no more finds nothing.
+            if let Ok(vector) = answer {
+                found += u64::from(comes_first(index, *ordinal, &vector)?);
+            }
         }
     }
     Ok((sampled.len() as u64, found))
