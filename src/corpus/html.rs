@@ -11,6 +11,8 @@ use html5ever::tokenizer::{
     BufferQueue, EndTag, StartTag, Tag, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts,
 };
 
+use super::MAX_TITLE_BYTES;
+
 /// Title and text of a page.
 pub fn parse(page: String) -> (String, String) {
     let input = BufferQueue::default();
@@ -34,7 +36,7 @@ struct Reader {
 #[derive(Default)]
 struct State {
     title: String,
-    /// The first `h1`, the title of pages that have none.
+    /// The first `h1` that is short enough for a title, the title of pages that have none.
     heading: String,
     text: String,
     into: Into,
@@ -122,6 +124,11 @@ impl State {
             Into::Text if self.hidden == 0 => {
                 if self.in_heading {
                     self.heading.push_str(text);
+                    // One that was never closed would take in the rest of the page; its words are text anyway.
+                    if self.heading.len() > MAX_TITLE_BYTES {
+                        self.heading.clear();
+                        self.in_heading = false;
+                    }
                 }
                 if self.preformatted > 0 {
                     self.text.push_str(text);
@@ -227,6 +234,14 @@ mod tests {
     #[test]
     fn the_first_heading_is_the_title_of_a_page_without() {
         assert_eq!(read("<h1>First <b>one</b></h1><h1>Second</h1>").0, "First one");
+    }
+
+    #[test]
+    fn a_heading_too_long_for_a_title_is_text_alone() {
+        let long = "long ".repeat(200);
+        let (title, text) = read(&format!("<h1>{long}<p>body<h1>Second</h1>"));
+        assert_eq!(title, "Second");
+        assert_eq!(text, format!("{}\n\nbody\n\nSecond", long.trim()));
     }
 
     #[test]

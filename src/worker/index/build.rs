@@ -24,7 +24,7 @@ use crate::worker::exit::Failure;
 use crate::worker::{encoder, job};
 
 /// Changes when the same inputs would be read or cut differently.
-const BUILDER: u32 = 1;
+const BUILDER: u32 = 2;
 /// Documents that wait between the reader and the encoder.
 const AHEAD: usize = 16;
 
