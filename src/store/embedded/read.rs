@@ -23,6 +23,8 @@ pub struct EmbeddedIndex {
     codes: Codes,
     vectors: File,
     pool: Pool,
+    /// One connection apart, so that the proof of life waits for no search.
+    proof: Pool,
     ids: Vec<Box<str>>,
     /// Position of each chunk's id among all ids in order: ties are broken without comparing text.
     ranks: Vec<u32>,
@@ -38,6 +40,7 @@ impl EmbeddedIndex {
         let sqlite = dir.join(SQLITE);
         let searchers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, 8);
         let pool = Pool::open(&sqlite, searchers)?;
+        let proof = Pool::open(&sqlite, 1)?;
         let ids = pool.with(read_ids)?;
         if ids.len() != codes.len() {
             let detail = format!("{} chunks, but {} vectors", ids.len(), codes.len());
@@ -46,7 +49,7 @@ impl EmbeddedIndex {
         let vectors_path = dir.join(VECTORS);
         let vectors = File::open(&vectors_path).map_err(StoreError::io(&vectors_path))?;
         let ranks = ranks(&ids);
-        Ok(Self { dir: dir.to_owned(), manifest, references, codes, vectors, pool, ids, ranks })
+        Ok(Self { dir: dir.to_owned(), manifest, references, codes, vectors, pool, proof, ids, ranks })
     }
 
     pub fn manifest(&self) -> &Manifest {
@@ -96,6 +99,20 @@ impl EmbeddedIndex {
             Ok(hits)
         })?;
         Ok(self.best(hits, k))
+    }
+
+    /// Reads one chunk and its vector from the files: the cheapest proof that they still answer.
+    pub fn check(&self) -> Result<(), StoreError> {
+        if self.manifest.chunks == 0 {
+            return Ok(());
+        }
+        let chunk = self.proof.with(|connection| {
+            // What the connection remembers proves nothing.
+            connection.execute_batch("PRAGMA shrink_memory")?;
+            read_chunk(connection, 0)
+        })?;
+        self.vector(0)?;
+        chunk.map(|_| ()).ok_or(StoreError::NoChunk { ordinal: 0, chunks: self.manifest.chunks })
     }
 
     /// One chunk.
