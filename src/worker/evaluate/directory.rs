@@ -20,7 +20,7 @@ use crate::store::Manifest;
 use crate::store::embedded::read_manifest;
 use crate::worker::encoder;
 use crate::worker::exit::Failure;
-use crate::worker::serve::engine::{Engine, Settings};
+use crate::worker::serve::engine::{Engine, Settings, Share};
 use crate::worker::serve::{evaluation_question, revision};
 
 /// An encoder of this machine.
@@ -131,7 +131,8 @@ impl Searcher for DirectorySearcher {
     fn search<'a>(&'a self, query: &'a str, chunks: usize) -> BoxFuture<'a, Result<Vec<Hit>, SearchError>> {
         Box::pin(async move {
             let question = evaluation_question(query, chunks).map_err(SearchError::Failed)?;
-            let hits = self.engine.search(question).await.map_err(|e| SearchError::Failed(e.to_string()))?;
+            let hits =
+                self.engine.search(question, Share::Whole).await.map_err(|e| SearchError::Failed(e.to_string()))?;
             Ok(hits.iter().map(|hit| Hit { document: hit.document().to_owned(), score: hit.score }).collect())
         })
     }

@@ -162,9 +162,9 @@ async fn search(state: &State, port: Port, call: Call, request: Request) -> Resu
 async fn own_form(state: &State, port: Port, body: &[u8]) -> Result<(Value, usize), Problem> {
     let started = Instant::now();
     let question = request::search(body, port, state.defaults())?;
-    let hits = state.engine.search(question).await.map_err(problem)?;
+    let hits = state.engine.search(question, port.share()).await.map_err(problem)?;
     let results = match port {
-        Port::Traffic => results(&state.engine, &hits).await?,
+        Port::Traffic => results(&state.engine, &hits, port).await?,
         // Thousands of results whose texts nobody reads: ids and scores are what is measured.
         Port::Evaluation => {
             hits.iter().map(|hit| json!({"id": hit.id, "document": hit.document(), "score": hit.score})).collect()
@@ -178,16 +178,16 @@ async fn own_form(state: &State, port: Port, body: &[u8]) -> Result<(Value, usiz
 async fn openai_form(state: &State, port: Port, body: &[u8]) -> Result<(Value, usize), Problem> {
     let (question, threshold) = request::vector_store_search(body, port, state.defaults())?;
     let query = question.query.clone();
-    let mut hits = state.engine.search(question).await.map_err(problem)?;
+    let mut hits = state.engine.search(question, port.share()).await.map_err(problem)?;
     if let Some(least) = threshold {
         hits.retain(|hit| hit.score >= least);
     }
-    let chunks = state.engine.chunks(&hits).await.map_err(problem)?;
+    let chunks = state.engine.chunks(&hits, port.share()).await.map_err(problem)?;
     Ok((openai::page(&query, &hits, chunks), hits.len()))
 }
 
-async fn results(engine: &Engine, hits: &[Scored]) -> Result<Vec<Value>, Problem> {
-    let chunks = engine.chunks(hits).await.map_err(problem)?;
+async fn results(engine: &Engine, hits: &[Scored], port: Port) -> Result<Vec<Value>, Problem> {
+    let chunks = engine.chunks(hits, port.share()).await.map_err(problem)?;
     let result = |(hit, chunk): (&Scored, crate::store::StoredChunk)| {
         json!({
             "id": chunk.id,

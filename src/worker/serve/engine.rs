@@ -4,7 +4,8 @@
 //! the same results.
 //!
 //! Invariants: the order of results is total (score descending, then id ascending); the first results are the
-//! same for every k; store reads run off the threads that answer, a bounded number at once.
+//! same for every k; store reads run off the threads that answer, a bounded number at once, and evaluation never
+//! has more than half of that number.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -63,6 +64,15 @@ pub struct Question {
     pub vector: Option<Vec<f32>>,
 }
 
+/// How many of the turns a caller may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// Users, or a process that has none.
+    Whole,
+    /// What must not slow users down.
+    Half,
+}
+
 /// Why there are no results.
 #[derive(Debug, thiserror::Error)]
 pub enum SearchError {
@@ -83,6 +93,8 @@ pub struct Engine {
     settings: Settings,
     /// Searches at once: more than there are cores only take time from each other.
     searches: Semaphore,
+    /// Those of them that [`Share::Half`] may take.
+    half: Semaphore,
 }
 
 impl Engine {
@@ -117,7 +129,8 @@ impl Engine {
             ));
         }
         let cores = std::thread::available_parallelism().map_or(2, usize::from).max(2);
-        Ok(Self { index: Arc::new(index), encoder, settings, searches: Semaphore::new(cores) })
+        let (searches, half) = (Semaphore::new(cores), Semaphore::new(cores / 2));
+        Ok(Self { index: Arc::new(index), encoder, settings, searches, half })
     }
 
     pub fn manifest(&self) -> &Manifest {
@@ -138,17 +151,17 @@ impl Engine {
     }
 
     /// The best k chunks.
-    pub async fn search(&self, question: Question) -> Result<Vec<Scored>, SearchError> {
+    pub async fn search(&self, question: Question, share: Share) -> Result<Vec<Scored>, SearchError> {
         let vector = self.vector(&question).await?;
         let (index, settings) = (self.index.clone(), self.settings);
-        self.blocking(move || retrieve(&index, &settings, &question, vector.as_deref())).await
+        self.blocking(share, move || retrieve(&index, &settings, &question, vector.as_deref())).await
     }
 
     /// Title, text and metadata of results, in their order.
-    pub async fn chunks(&self, hits: &[Scored]) -> Result<Vec<StoredChunk>, SearchError> {
+    pub async fn chunks(&self, hits: &[Scored], share: Share) -> Result<Vec<StoredChunk>, SearchError> {
         let ordinals: Vec<u32> = hits.iter().map(|hit| hit.ordinal).collect();
         let index = self.index.clone();
-        self.blocking(move || index.chunks(&ordinals)).await
+        self.blocking(share, move || index.chunks(&ordinals)).await
     }
 
     /// Whether the store still answers. It takes no turn: a server that is full is not one that is broken.
@@ -177,9 +190,16 @@ impl Engine {
 
     async fn blocking<T: Send + 'static>(
         &self,
+        share: Share,
         work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, SearchError> {
-        let _turn = self.searches.acquire().await.map_err(|error| SearchError::Stopped(error.to_string()))?;
+        let stopped = |error: tokio::sync::AcquireError| SearchError::Stopped(error.to_string());
+        // First the narrow gate: who waits here is not before users in the queue behind it.
+        let _half = match share {
+            Share::Whole => None,
+            Share::Half => Some(self.half.acquire().await.map_err(stopped)?),
+        };
+        let _turn = self.searches.acquire().await.map_err(stopped)?;
         apart(work).await
     }
 }
@@ -288,8 +308,7 @@ mod tests {
     }
 
     /// A read that takes as long as its channel is open.
-    fn held(open: &Arc<std::sync::Mutex<std::sync::mpsc::Receiver<()>>>) -> impl FnOnce() -> Result<(), StoreError> {
-        let open = open.clone();
+    fn held(open: Arc<std::sync::Mutex<std::sync::mpsc::Receiver<()>>>) -> impl FnOnce() -> Result<(), StoreError> {
         move || {
             let _ = open.lock().unwrap_or_else(std::sync::PoisonError::into_inner).recv();
             Ok(())
@@ -308,12 +327,30 @@ mod tests {
         let (hold, open) = std::sync::mpsc::channel();
         let open = Arc::new(std::sync::Mutex::new(open));
         let turns = engine.searches.available_permits();
-        let mut searches: FuturesUnordered<_> = (0..2 * turns).map(|_| engine.blocking(held(&open))).collect();
+        let mut searches: FuturesUnordered<_> =
+            (0..2 * turns).map(|_| engine.blocking(Share::Whole, held(open.clone()))).collect();
         assert!(searches.next().now_or_never().is_none());
         assert_eq!(engine.searches.available_permits(), 0);
         at_once(engine.check()).await.unwrap();
         drop(hold);
         searches.try_collect::<Vec<()>>().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn evaluation_leaves_half_of_the_turns_to_users() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = engine(dir.path());
+        let (hold, open) = std::sync::mpsc::channel();
+        let open = Arc::new(std::sync::Mutex::new(open));
+        let turns = engine.searches.available_permits();
+        let mut runs: FuturesUnordered<_> =
+            (0..2 * turns).map(|_| engine.blocking(Share::Half, held(open.clone()))).collect();
+        assert!(runs.next().now_or_never().is_none());
+        assert_eq!(engine.searches.available_permits(), turns - turns / 2);
+        let hits = at_once(engine.search(Question { k: 1, ..Question::default() }, Share::Whole)).await.unwrap();
+        assert_eq!(hits.len(), 1);
+        drop(hold);
+        runs.try_collect::<Vec<()>>().await.unwrap();
     }
 
     #[tokio::test]
