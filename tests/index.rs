@@ -626,6 +626,44 @@ async fn verify_believes_only_what_it_reads() {
     assert!(reason == "CountMismatch" && text.contains("no manifest.json"), "{reason}: {text}");
 }
 
+/// Changes the texts of a version and makes its manifest agree, as a build with a fault would leave them.
+fn rewritten(version: &Path, sql: &str, edit: impl FnOnce(&mut Value)) {
+    let file = version.join("index.sqlite");
+    let sqlite = rusqlite::Connection::open(&file).unwrap();
+    sqlite.execute_batch(sql).unwrap();
+    drop(sqlite);
+    let bytes = fs::read(&file).unwrap();
+    let path = version.join("manifest.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    manifest["files"]["index.sqlite"] = json!({"bytes": bytes.len(), "sha256": sha256});
+    edit(&mut manifest);
+    fs::write(&path, manifest.to_string()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_counts_what_is_there_and_not_what_the_build_says() {
+    let world = World::new().await;
+    world.write("a.jsonl", &lines(30));
+    let task = world.task("v1");
+    let report = world.build(&task).await.unwrap();
+    let version = world.index().join("idx-v1");
+    // A build that wrote 30 documents and stamped 31.
+    rewritten(&version, "", |manifest| manifest["documents"] = json!(31));
+    let claimed = BuildReport { documents: 31, ..report.clone() };
+    let failure = world.verify(world.verify_task(&task, &claimed)).await.unwrap_err();
+    assert_eq!(reason(&failure).0, "CountMismatch");
+    assert!(failure.to_string().contains("documents 30, expected 31"), "{failure}");
+    // The texts of two chunks exchanged: every count is right.
+    let exchange = "CREATE TEMP TABLE kept AS SELECT text FROM chunk WHERE ordinal = 0;
+        UPDATE chunk SET text = (SELECT text FROM chunk WHERE ordinal = 1) WHERE ordinal = 0;
+        UPDATE chunk SET text = (SELECT text FROM kept) WHERE ordinal = 1;";
+    rewritten(&version, exchange, |manifest| manifest["documents"] = json!(30));
+    let failure = world.verify(world.verify_task(&task, &report)).await.unwrap_err();
+    assert_eq!(reason(&failure).0, "CountMismatch");
+    assert!(failure.to_string().contains("d0#0: its vector was made from another text"), "{failure}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn chunks_with_equal_vectors_stand_for_each_other() {
     let world = World::new().await;

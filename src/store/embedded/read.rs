@@ -6,8 +6,9 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::Value as SqlValue;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
 
+use super::build::text_hash;
 use super::pool::Pool;
 use super::scan::{Bits, Codes, exact_score, length};
 use super::{MAX_CHUNKS, REFERENCES, SQLITE, VECTORS, keyword, read_manifest};
@@ -113,6 +114,23 @@ impl EmbeddedIndex {
         })?;
         self.vector(0)?;
         chunk.map(|_| ()).ok_or(StoreError::NoChunk { ordinal: 0, chunks: self.manifest.chunks })
+    }
+
+    /// Documents that have a chunk, counted in the files.
+    pub fn documents(&self) -> Result<u64, StoreError> {
+        let count: i64 = self.pool.with(|connection| {
+            connection.query_row("SELECT count(DISTINCT document) FROM chunk", [], |row| row.get(0))
+        })?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    /// Whether the vector of a chunk was made from this text.
+    pub fn was_made_from(&self, ordinal: u32, embedded: &str) -> Result<bool, StoreError> {
+        let kept: Option<[u8; 16]> = self.pool.with(|connection| {
+            let mut statement = connection.prepare_cached("SELECT hash FROM chunk WHERE ordinal = ?1")?;
+            statement.query_row([ordinal], |row| row.get(0)).optional()
+        })?;
+        Ok(kept == Some(text_hash(embedded)))
     }
 
     /// One chunk.
