@@ -429,7 +429,10 @@ async fn an_ended_build_leaves_nothing_and_the_next_one_succeeds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_whose_receipt_was_lost_adopts_its_own_version_and_no_other() {
     let world = World::new().await;
-    world.write("a.jsonl", &lines(5));
+    // One of them is set aside by the encoder only.
+    let mut all = lines(99);
+    all.push(json!({"id": "z", "text": "zero"}).to_string());
+    world.write("a.jsonl", &all);
     let task = world.task("v1");
     let first = world.build(&task).await.unwrap();
     let requests = world.fake.requests.load(Ordering::SeqCst);
@@ -441,6 +444,11 @@ async fn a_job_whose_receipt_was_lost_adopts_its_own_version_and_no_other() {
         let failure = world.build(&other).await.unwrap_err();
         assert_eq!((reason(&failure).0, reason(&failure).2), ("NotOwned", 42), "{failure}");
     }
+    // A number that is given out again after a lost status finds the documents of then.
+    world.write("b.jsonl", &[json!({"id": "new", "text": "words"}).to_string()]);
+    let failure = world.build(&task).await.unwrap_err();
+    assert_eq!((reason(&failure).0, reason(&failure).2), ("NotOwned", 42), "{failure}");
+    assert!(failure.to_string().contains("made from other documents"), "{failure}");
     fs::remove_file(world.index().join("idx-v1/manifest.json")).unwrap();
     let failure = world.build(&task).await.unwrap_err();
     assert_eq!(reason(&failure).0, "NotOwned", "{failure}");
