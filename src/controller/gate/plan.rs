@@ -15,7 +15,7 @@ use crate::api::gate::{DatasetStatus, EvalGateStatus, Signal, SliceStatus};
 use crate::api::reason::VerdictReason;
 use crate::api::release::Stage;
 use crate::api::{ConditionType, EvalGate, RagRelease, Reason};
-use crate::controller::attempt::{self, Outcome, has_ended, reason_of, waits_for_volumes};
+use crate::controller::attempt::{self, Fault, Outcome, has_ended, reason_of, waits_for_volumes};
 use crate::controller::condition::{self, Meanwhile, State, parse_time, time_text};
 use crate::controller::plan::{Action, ChildKind, Plan, body};
 use crate::controller::spec::words;
@@ -139,7 +139,7 @@ impl Pass<'_> {
                 self.plan.look_again(SOON);
                 Some(State::waiting(reason, format!("The data set cannot be read yet. {message} {WAIT}")))
             }
-            Outcome::Failed { error, invalid: true, .. } => {
+            Outcome::Failed { error, fault: Fault::Invalid, .. } => {
                 observed.check.job.iter().for_each(|job| self.plan.expire(job, KEEP_FAILED));
                 let text = format!(
                     "{} {WAIT} Correct the file; to check it at once, delete Job {}.",
@@ -148,7 +148,7 @@ impl Pass<'_> {
                 );
                 Some(State::stalled(reason_of(&error).unwrap_or(Reason::DatasetInvalid), text))
             }
-            Outcome::Failed { error, invalid: false, finished_at } => {
+            Outcome::Failed { error, fault: Fault::Passing | Fault::Other, finished_at } => {
                 let rest = attempt::rest(finished_at, observed.now, RETRY);
                 if rest.is_zero() {
                     observed.check.job.iter().for_each(|job| self.plan.delete_job(job));

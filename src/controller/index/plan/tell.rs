@@ -109,6 +109,19 @@ pub(super) fn verifying(status: &VectorIndexStatus, version: &IndexVersion) -> S
     State::waiting(Reason::Verifying, text)
 }
 
+/// A Job that met a passing trouble and will be made again. Stalled, since its pods were tried in vain and a wrong
+/// path or address looks the same: somebody should look, though it goes on by itself.
+pub(super) fn tried_again(status: &VectorIndexStatus, version: &IndexVersion, error: &ErrorReport) -> State {
+    let text = format!(
+        "{} does not go on: {} {} It is tried again by itself, after a minute at first and never more than an hour \
+         later.",
+        version.name,
+        attempt::told(error),
+        serves(status)
+    );
+    State::stalled(reason_of(error), text)
+}
+
 /// A Job whose pod waits for a volume: only events name it.
 pub(super) fn waits_for_volumes(status: &VectorIndexStatus, job: &str) -> State {
     State::waiting(
