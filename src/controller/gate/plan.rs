@@ -107,14 +107,8 @@ impl Pass<'_> {
         let observed = self.observed;
         match outcome {
             Outcome::Foreign => Some(self.not_owned()),
-            Outcome::Done { report, finished_at } => {
-                self.take(report, finished_at);
-                if self.wanted() {
-                    // What it found is not what a run found since: it is made again under the same name.
-                    observed.check.job.iter().for_each(|job| self.plan.delete_job(job));
-                    self.plan.look_again(SOON);
-                    return Some(self.reading_on());
-                }
+            Outcome::Done { report, .. } => {
+                self.take(report);
                 observed.check.job.iter().for_each(|job| self.plan.expire(job, KEEP_DONE));
                 None
             }
@@ -169,7 +163,9 @@ impl Pass<'_> {
         State::stalled(Reason::NotOwned, text)
     }
 
-    fn take(&mut self, report: CheckReport, finished_at: Option<Timestamp>) {
+    /// Once for each check: the next one has another name. Its time is this clock's, as that of everything it is
+    /// compared with; the Job's own is another machine's.
+    fn take(&mut self, report: CheckReport) {
         self.plan.status.dataset = Some(DatasetStatus {
             digest: report.digest,
             queries: report.queries,
@@ -177,7 +173,7 @@ impl Pass<'_> {
             clusters: report.clusters,
             slices: report.slices.into_iter().map(|(name, queries)| SliceStatus { name, queries }).collect(),
             spec_digest: self.digest.clone(),
-            checked_at: time_text(finished_at.unwrap_or(self.observed.now)),
+            checked_at: time_text(self.observed.now),
         });
     }
 
