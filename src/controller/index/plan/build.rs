@@ -196,7 +196,7 @@ fn verifying(draft: &mut Draft<'_>, spec: &Spec<'_>, place: usize) -> State {
 /// While a Job runs: a pod that waits for volumes is the one way to hang that its status does not name.
 fn runs(draft: &mut Draft<'_>, job: &str, state: State) -> State {
     draft.look_again(WATCH_JOB);
-    if draft.seen.waits_for_volumes(job) { tell::waits_for_volumes(&draft.status, job) } else { state }
+    if draft.seen.waits_for_volumes(job) { tell::waits_for_volumes(&draft.status, job, draft.index) } else { state }
 }
 
 /// A Job that met a passing trouble rests for as long again as its version has been under way, and goes; the pass

@@ -62,9 +62,10 @@ pub(super) fn failed(status: &VectorIndexStatus, version: &IndexVersion, index: 
         reason,
         format!(
             "Version {} failed: {text}. {} It is not tried again until the spec or the encoder changes; for the same \
-             inputs once more: kubectl annotate vidx {} {}=<token> --overwrite.",
+             inputs once more: kubectl -n {} annotate vidx {} {}=<token> --overwrite.",
             version.name,
             serves(status),
+            index.namespace().unwrap_or_default(),
             index.name_any(),
             names::COMMAND_REBUILD
         ),
@@ -123,13 +124,14 @@ pub(super) fn tried_again(status: &VectorIndexStatus, version: &IndexVersion, er
 }
 
 /// A Job whose pod waits for a volume: only events name it.
-pub(super) fn waits_for_volumes(status: &VectorIndexStatus, job: &str) -> State {
+pub(super) fn waits_for_volumes(status: &VectorIndexStatus, job: &str, index: &VectorIndex) -> State {
     State::waiting(
         Reason::PodConfigError,
         format!(
             "The pod of Job {job} waits for its volumes: a claim, ConfigMap or Secret that it mounts is missing or \
-             cannot be attached. {} Look: kubectl describe pod -l batch.kubernetes.io/job-name={job}",
-            serves(status)
+             cannot be attached. {} Look: kubectl -n {} describe pod -l batch.kubernetes.io/job-name={job}",
+            serves(status),
+            index.namespace().unwrap_or_default()
         ),
     )
 }

@@ -352,9 +352,10 @@ impl Draft<'_> {
         }
         self.plan.look_again(RETRY.saturating_sub(waited).max(Duration::from_secs(1)));
         let text = format!(
-            "Gate {} could not measure in {attempts} attempts; the last: {told} It is tried again once an hour; start \
-             at once with {} after an abort, or correct the cause.",
+            "Gate {} could not measure in {attempts} attempts; the last: {told} It is tried again once an hour; to \
+             start at once: {}, then {}; or correct the cause.",
             gate.name,
+            self.command("abort", &progress.revision),
             self.command("retry", &progress.revision)
         );
         (progress, Gates::Hold(State::stalled(Reason::GateUnavailable, text)))

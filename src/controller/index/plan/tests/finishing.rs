@@ -95,7 +95,7 @@ fn failures_are_told_in_the_workers_words() {
         let mut world = World::with_ready(1);
         world.change(2).rest().failed("build", word, "8 documents, 10 before").rest();
         world.says("False", reason, "Version v2 failed: 8 documents, 10 before. v1 stays").stalled();
-        world.says("False", reason, "kubectl annotate vidx handbook ragops.dev/rebuild=<token>");
+        world.says("False", reason, "kubectl -n team annotate vidx handbook ragops.dev/rebuild=<token>");
         world.lists("v1 Ready, v2 Failed");
         if of_data {
             world.reliable(Some("False"), reason);
