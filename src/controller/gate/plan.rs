@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::declared::{self, Declared, Online, Retrieval};
@@ -30,8 +30,9 @@ const SOON: Duration = Duration::from_secs(10);
 const LATER: Duration = Duration::from_secs(60);
 /// How long a check that could not read rests before the next.
 const RETRY: Duration = Duration::from_secs(60);
-/// A candidate wants a check that is at most this much older than itself.
-const CHECK_AGE: i64 = 3_600;
+/// A candidate wants a check that is at most this much older than itself. The release that freezes it asks for the
+/// same: with another number there a gate could be Ready and never be used.
+pub const CHECK_AGE: SignedDuration = SignedDuration::from_hours(1);
 /// Longest advice in a status.
 const MAX_ADVICE: usize = 512;
 /// How long ended Jobs stay for people, in seconds.
@@ -190,10 +191,10 @@ impl Pass<'_> {
         // A run that found another dataset than was checked waits for what is there now.
         let outdated = releases.iter().flat_map(|release| found_other_inputs(release, &name)).any(|at| at > checked);
         outdated
-            || releases.iter().filter_map(|release| candidate_since(release, &name)).any(|since| {
-                // The release counts in the same way from when its candidate began.
-                since.duration_since(checked).as_secs() > CHECK_AGE
-            })
+            || releases
+                .iter()
+                .filter_map(|release| candidate_since(release, &name))
+                .any(|since| since.duration_since(checked) > CHECK_AGE)
     }
 
     /// Checks of a spec that is no more, or whose result is in status.
