@@ -31,6 +31,8 @@ use tokio::sync::{Semaphore, watch};
 
 const DIMENSIONS: usize = 32;
 
+type Refuses = fn(&[&str]) -> Option<StatusCode>;
+
 /// An embedding server: each word has a direction of its own.
 struct Fake {
     texts: AtomicUsize,
@@ -38,6 +40,8 @@ struct Fake {
     /// Answers given before the first good one.
     failures: std::sync::Mutex<Vec<(StatusCode, Option<&'static str>)>>,
     short: AtomicBool,
+    /// The answer to texts that are not taken.
+    refuses: std::sync::Mutex<Refuses>,
     /// Other words, other directions: another model.
     salt: &'static str,
     /// Requests that are let through.
@@ -69,6 +73,10 @@ async fn embeddings(State(fake): State<Arc<Fake>>, Json(body): Json<Value>) -> R
     // Later requests often answer first.
     tokio::time::sleep(Duration::from_millis(8 - (number as u64 % 5) * 2)).await;
     let texts: Vec<&str> = body["input"].as_array().unwrap().iter().map(|t| t.as_str().unwrap()).collect();
+    let refused = (fake.refuses.lock().unwrap())(&texts);
+    if let Some(status) = refused {
+        return (status, "too long").into_response();
+    }
     fake.texts.fetch_add(texts.len(), Ordering::SeqCst);
     let data: Vec<Value> = texts
         .iter()
@@ -110,6 +118,7 @@ impl World {
             requests: AtomicUsize::new(0),
             failures: Default::default(),
             short: AtomicBool::new(false),
+            refuses: std::sync::Mutex::new(|_| None),
             salt,
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
             arrived: watch::Sender::new(0),
@@ -420,7 +429,10 @@ async fn an_ended_build_leaves_nothing_and_the_next_one_succeeds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_whose_receipt_was_lost_adopts_its_own_version_and_no_other() {
     let world = World::new().await;
-    world.write("a.jsonl", &lines(5));
+    // One of them is set aside by the encoder only.
+    let mut all = lines(99);
+    all.push(json!({"id": "z", "text": "zero"}).to_string());
+    world.write("a.jsonl", &all);
     let task = world.task("v1");
     let first = world.build(&task).await.unwrap();
     let requests = world.fake.requests.load(Ordering::SeqCst);
@@ -432,6 +444,11 @@ async fn a_job_whose_receipt_was_lost_adopts_its_own_version_and_no_other() {
         let failure = world.build(&other).await.unwrap_err();
         assert_eq!((reason(&failure).0, reason(&failure).2), ("NotOwned", 42), "{failure}");
     }
+    // A number that is given out again after a lost status finds the documents of then.
+    world.write("b.jsonl", &[json!({"id": "new", "text": "words"}).to_string()]);
+    let failure = world.build(&task).await.unwrap_err();
+    assert_eq!((reason(&failure).0, reason(&failure).2), ("NotOwned", 42), "{failure}");
+    assert!(failure.to_string().contains("made from other documents"), "{failure}");
     fs::remove_file(world.index().join("idx-v1/manifest.json")).unwrap();
     let failure = world.build(&task).await.unwrap_err();
     assert_eq!(reason(&failure).0, "NotOwned", "{failure}");
@@ -491,6 +508,38 @@ async fn a_text_that_the_encoder_makes_nothing_of_sets_its_document_aside() {
     let failure = world.build(&world.task("v2")).await.unwrap_err();
     assert_eq!(reason(&failure).0, "ChecksFailed", "{failure}");
     assert_eq!(world.names(), ["idx-v1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_the_encoder_refuses_sets_its_document_aside_and_stops_no_other() {
+    let world = World::new().await;
+    let mut all = lines(100);
+    all[50] = json!({"id": "long", "text": format!("before {} after", "long ".repeat(400))}).to_string();
+    world.write("a.jsonl", &all);
+    let mut task = world.task("v1");
+    task.chunking.strategy = Strategy::None;
+    *world.fake.refuses.lock().unwrap() =
+        |texts| texts.iter().any(|text| text.starts_with("before long")).then_some(StatusCode::BAD_REQUEST);
+    let report = world.build(&task).await.unwrap();
+    assert_eq!((report.source, report.documents, report.quarantined), (100, 99, 1));
+    let told = "docs/a.jsonl:51: the encoder refuses chunk 0 (2013 bytes) with status 400";
+    assert!(report.examples[0].starts_with(told), "{:?}", report.examples);
+    // Every other text still has its own vector.
+    let verified = world.verify(world.verify_task(&task, &report)).await.unwrap();
+    assert_eq!((verified.documents, verified.self_retrieval), (99, 1.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_is_too_large_loses_no_text() {
+    let world = World::new().await;
+    world.write("a.jsonl", &lines(20));
+    *world.fake.refuses.lock().unwrap() =
+        |texts| (texts.len() > 2 && texts[0].starts_with("title")).then_some(StatusCode::PAYLOAD_TOO_LARGE);
+    let task = world.task("v1");
+    let whole = world.build(&task).await.unwrap();
+    assert_eq!((whole.documents, whole.quarantined), (20, 0));
+    let verified = world.verify(world.verify_task(&task, &whole)).await.unwrap();
+    assert_eq!((verified.documents, verified.self_retrieval), (20, 1.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -583,6 +632,44 @@ async fn verify_believes_only_what_it_reads() {
     fs::remove_file(world.index().join("idx-v1/manifest.json")).unwrap();
     let (reason, text) = failed(good).await;
     assert!(reason == "CountMismatch" && text.contains("no manifest.json"), "{reason}: {text}");
+}
+
+/// Changes the texts of a version and makes its manifest agree, as a build with a fault would leave them.
+fn rewritten(version: &Path, sql: &str, edit: impl FnOnce(&mut Value)) {
+    let file = version.join("index.sqlite");
+    let sqlite = rusqlite::Connection::open(&file).unwrap();
+    sqlite.execute_batch(sql).unwrap();
+    drop(sqlite);
+    let bytes = fs::read(&file).unwrap();
+    let path = version.join("manifest.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    manifest["files"]["index.sqlite"] = json!({"bytes": bytes.len(), "sha256": sha256});
+    edit(&mut manifest);
+    fs::write(&path, manifest.to_string()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_counts_what_is_there_and_not_what_the_build_says() {
+    let world = World::new().await;
+    world.write("a.jsonl", &lines(30));
+    let task = world.task("v1");
+    let report = world.build(&task).await.unwrap();
+    let version = world.index().join("idx-v1");
+    // A build that wrote 30 documents and stamped 31.
+    rewritten(&version, "", |manifest| manifest["documents"] = json!(31));
+    let claimed = BuildReport { documents: 31, ..report.clone() };
+    let failure = world.verify(world.verify_task(&task, &claimed)).await.unwrap_err();
+    assert_eq!(reason(&failure).0, "CountMismatch");
+    assert!(failure.to_string().contains("documents 30, expected 31"), "{failure}");
+    // The texts of two chunks exchanged: every count is right.
+    let exchange = "CREATE TEMP TABLE kept AS SELECT text FROM chunk WHERE ordinal = 0;
+        UPDATE chunk SET text = (SELECT text FROM chunk WHERE ordinal = 1) WHERE ordinal = 0;
+        UPDATE chunk SET text = (SELECT text FROM kept) WHERE ordinal = 1;";
+    rewritten(&version, exchange, |manifest| manifest["documents"] = json!(30));
+    let failure = world.verify(world.verify_task(&task, &report)).await.unwrap_err();
+    assert_eq!(reason(&failure).0, "CountMismatch");
+    assert!(failure.to_string().contains("d0#0: its vector was made from another text"), "{failure}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -100,6 +100,7 @@ fn config(index: &Path) -> Config {
         expected: Expected { content_digest: Some("digest-1".into()), fingerprint: "f1".into() },
         retrieval: Retrieval::default(),
         limits: Limits::default(),
+        measure_every: serve::MEASURE_EVERY,
     }
 }
 
@@ -441,6 +442,42 @@ async fn the_encoder_is_measured_against_the_references() {
     assert!(found.cosine_min.unwrap() < 0.9, "{found:?}");
     assert_eq!(readyz(&server).await, 200, "a drifted encoder makes no pod unready");
     assert_eq!(search(server.traffic, json!({"query": "a"})).await.status, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_encoder_that_changes_later_is_seen() {
+    /// One encoder first, then another one, then none.
+    #[derive(Clone, Default)]
+    struct Replaced(Arc<std::sync::Mutex<&'static str>>);
+    impl Encoder for Replaced {
+        fn embed<'a>(&'a self, texts: &'a [String], side: Side) -> BoxFuture<'a, Result<Vec<Vec<f32>>, EmbedError>> {
+            let now = *self.0.lock().unwrap();
+            Box::pin(async move {
+                let mut vectors = Letters.embed(texts, side).await?;
+                match now {
+                    "other" => vectors.iter_mut().for_each(|v| v.rotate_left(1)),
+                    "none" => return Err(EmbedError::Unavailable("gone".into())),
+                    _ => {}
+                }
+                Ok(vectors)
+            })
+        }
+        fn dimensions(&self) -> usize {
+            4
+        }
+    }
+    let (_dir, path) = letters_index(false);
+    let encoder = Replaced::default();
+    let config = Config { measure_every: Duration::from_millis(5), ..config(&path) };
+    let server = start(config, encoder.clone()).await;
+    until(&server, |signals| signals.encoder_match == Some(true)).await;
+    *encoder.0.lock().unwrap() = "other";
+    until(&server, |signals| signals.encoder_match == Some(false)).await;
+    *encoder.0.lock().unwrap() = "none";
+    assert_eq!(page(&server).await.encoder_match, Some(false), "an outage says nothing new");
+    *encoder.0.lock().unwrap() = "";
+    until(&server, |signals| signals.encoder_match == Some(true)).await;
     server.stop().await;
 }
 

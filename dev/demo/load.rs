@@ -212,7 +212,8 @@ async fn answer(shared: &Shared, body: &Value) -> Result<Outcome, String> {
         return Err(status.as_u16().to_string());
     }
     let answer: Value = serde_json::from_slice(&body).map_err(|_| "200 without JSON".to_owned())?;
-    if !answer["results"].is_array() {
+    // An index that finds nothing answers 200 with an empty list.
+    if answer["results"].as_array().is_none_or(Vec::is_empty) {
         return Err("200 without results".to_owned());
     }
     revision.map(Outcome::Good).ok_or_else(|| "200 without a revision".to_owned())

@@ -11,7 +11,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 
 use crate::api::{Reason, names};
-use crate::worker::receipt::{Body, ErrorReport, Receipt, Report};
+use crate::worker::receipt::{Body, EXIT_INVALID, EXIT_UNAVAILABLE, ErrorReport, Receipt, Report};
 
 /// What a receipt that does not count is called.
 const RECEIPT_REJECTED: &str = "ReceiptRejected";
@@ -21,6 +21,17 @@ const RECEIPT_REJECTED: &str = "ReceiptRejected";
 pub struct Attempt {
     pub job: Option<Job>,
     pub pods: Vec<Pod>,
+}
+
+/// What kind of failure it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Configuration or data are wrong: the same input fails again.
+    Invalid,
+    /// A source, a service or the pod itself went away: a new attempt may help.
+    Passing,
+    /// Neither is known: a crash, the memory limit, the time limit, a receipt that does not count.
+    Other,
 }
 
 /// What became of it; `R` is what it had to report.
@@ -37,7 +48,7 @@ pub enum Outcome<R = Body> {
     /// Complete, with a receipt of this run.
     Done { report: R, finished_at: Option<Timestamp> },
     /// It ended without a result that counts.
-    Failed { error: ErrorReport, invalid: bool, finished_at: Option<Timestamp> },
+    Failed { error: ErrorReport, fault: Fault, finished_at: Option<Timestamp> },
 }
 
 impl Outcome {
@@ -48,10 +59,13 @@ impl Outcome {
             Self::Foreign => Outcome::Foreign,
             Self::Running => Outcome::Running,
             Self::Stuck { reason, message } => Outcome::Stuck { reason, message },
-            Self::Failed { error, invalid, finished_at } => Outcome::Failed { error, invalid, finished_at },
+            Self::Failed { error, fault, finished_at } => Outcome::Failed { error, fault, finished_at },
             Self::Done { report, finished_at } => match R::of(report) {
                 Some(report) => Outcome::Done { report, finished_at },
-                None => Outcome::Failed { error: refused(name, "it is of another kind"), invalid: false, finished_at },
+                None => {
+                    let error = refused(name, "it is of another kind");
+                    Outcome::Failed { error, fault: Fault::Other, finished_at }
+                }
             },
         }
     }
@@ -92,19 +106,15 @@ impl Attempt {
     }
 
     fn done(&self, job: &Job, run: &str, finished_at: Option<Timestamp>) -> Outcome {
-        let message = self
-            .own_pods(job)
-            .filter_map(terminated)
-            .find(|t| t.exit_code == 0)
-            .and_then(|t| t.message.clone())
-            .unwrap_or_default();
-        match Receipt::parse(&message, run) {
-            Ok(Receipt { body: Body::Error(error), .. }) => Outcome::Failed { error, invalid: false, finished_at },
+        let name = job.metadata.name.as_deref().unwrap_or_default();
+        let Some(ended) = self.own_pods(job).filter_map(terminated).find(|t| t.exit_code == 0) else {
+            let error = refused(name, "the pod that left it is gone");
+            return Outcome::Failed { error, fault: Fault::Passing, finished_at };
+        };
+        match Receipt::parse(ended.message.as_deref().unwrap_or_default(), run) {
+            Ok(Receipt { body: Body::Error(error), .. }) => Outcome::Failed { error, fault: Fault::Other, finished_at },
             Ok(receipt) => Outcome::Done { report: receipt.body, finished_at },
-            Err(why) => {
-                let name = job.metadata.name.as_deref().unwrap_or_default();
-                Outcome::Failed { error: refused(name, why), invalid: false, finished_at }
-            }
+            Err(why) => Outcome::Failed { error: refused(name, why), fault: Fault::Other, finished_at },
         }
     }
 
@@ -113,24 +123,31 @@ impl Attempt {
         let last = self.own_pods(job).filter_map(terminated).max_by_key(|t| t.finished_at.as_ref().map(|at| at.0));
         let told = last.and_then(|t| t.message.as_deref()).and_then(|m| Receipt::parse(m, run).ok());
         if let Some(Receipt { body: Body::Error(error), .. }) = told {
-            let invalid = last.is_some_and(|t| t.exit_code == crate::worker::receipt::EXIT_INVALID);
-            return Outcome::Failed { error, invalid, finished_at };
+            let fault = match last.map(|t| t.exit_code) {
+                Some(EXIT_INVALID) => Fault::Invalid,
+                Some(EXIT_UNAVAILABLE) => Fault::Passing,
+                Some(_) | None => Fault::Other,
+            };
+            return Outcome::Failed { error, fault, finished_at };
         }
         let name = job.metadata.name.as_deref().unwrap_or_default();
-        let how = match (last, self.stuck()) {
+        let (how, fault) = match (last, self.stuck()) {
             (Some(t), _) if t.reason.as_deref() == Some("OOMKilled") => {
-                "its pod needed more memory than its limit; raise the limit in `resources`".to_owned()
+                let how = "its pod needed more memory than its limit; raise the limit in `resources`";
+                (how.to_owned(), Fault::Other)
             }
-            (Some(t), _) => format!("its pod ended with exit code {} and no receipt", t.exit_code),
-            (None, Some(Outcome::Stuck { message, .. })) => message,
-            (None, _) => "its pod never ran to its end".to_owned(),
+            (Some(t), _) => (format!("its pod ended with exit code {} and no receipt", t.exit_code), Fault::Other),
+            (None, Some(Outcome::Stuck { message, .. })) => (message, Fault::Other),
+            // The Job's own time limit removes its pods; else somebody took them away.
+            (None, _) if out_of_time(job) => ("its pod never ran to its end".to_owned(), Fault::Other),
+            (None, _) => ("its pod never ran to its end".to_owned(), Fault::Passing),
         };
         let why = if message.is_empty() { String::new() } else { format!(" ({message})") };
         let error = ErrorReport {
             reason: Reason::JobFailed.as_str().to_owned(),
             error: format!("Job {name} failed: {how}{why}"),
         };
-        Outcome::Failed { error, invalid: false, finished_at }
+        Outcome::Failed { error, fault, finished_at }
     }
 
     fn stuck(&self) -> Option<Outcome> {
@@ -153,6 +170,15 @@ fn ended(job: &Job) -> Option<(bool, String)> {
         "Failed" => Some((false, c.message.clone().unwrap_or_default())),
         _ => None,
     })
+}
+
+/// Whether a Job failed because its time was over.
+fn out_of_time(job: &Job) -> bool {
+    let conditions = job.status.as_ref().and_then(|s| s.conditions.as_ref());
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|c| c.type_ == "Failed" && c.status == "True" && c.reason.as_deref() == Some("DeadlineExceeded"))
 }
 
 fn finished(job: &Job) -> Option<Timestamp> {
@@ -282,7 +308,8 @@ mod tests {
         use crate::worker::receipt::{BuildReport, CheckReport};
         let done = attempt(Some(("Complete", "")), 0, CHECK);
         assert!(matches!(done.outcome("owner", "r").of::<CheckReport>("j"), Outcome::Done { .. }));
-        let Outcome::Failed { error, invalid: false, .. } = done.outcome("owner", "r").of::<BuildReport>("j") else {
+        let Outcome::Failed { error, fault: Fault::Other, .. } = done.outcome("owner", "r").of::<BuildReport>("j")
+        else {
             panic!("expected a failure");
         };
         assert_eq!(reason_of(&error), Some(Reason::JobFailed));
@@ -302,12 +329,39 @@ mod tests {
     #[test]
     fn an_error_receipt_is_told_in_its_own_words() {
         let text = r#"{"v":1,"run":"r","kind":"error","reason":"ShrinkGuard","error":"8 documents, 10 before"}"#;
-        let Outcome::Failed { error, invalid, .. } = attempt(Some(("Failed", "x")), 42, text).outcome("owner", "r")
+        let Outcome::Failed { error, fault, .. } = attempt(Some(("Failed", "x")), 42, text).outcome("owner", "r")
         else {
             panic!("expected a failure");
         };
-        assert!(invalid);
+        assert_eq!(fault, Fault::Invalid);
         assert_eq!((error.reason.as_str(), error.error.as_str()), ("ShrinkGuard", "8 documents, 10 before"));
+    }
+
+    #[test]
+    fn what_may_pass_is_told_from_what_does_not() {
+        let error = r#"{"v":1,"run":"r","kind":"error","reason":"EndpointUnavailable","error":"no answer"}"#;
+        let fault = |attempt: &Attempt| match attempt.outcome("owner", "r") {
+            Outcome::Failed { fault, .. } => fault,
+            other => panic!("expected a failure: {other:?}"),
+        };
+        let failed = |exit, message| attempt(Some(("Failed", "x")), exit, message);
+        for (exit, message, expected) in [
+            (42, error, Fault::Invalid),
+            (43, error, Fault::Passing),
+            (1, error, Fault::Other),
+            (43, "", Fault::Other),
+            (137, "", Fault::Other),
+        ] {
+            assert_eq!(fault(&failed(exit, message)), expected, "exit {exit}: {message}");
+        }
+        // A node that went away took the pod with it, before or after its end.
+        let lost = |condition| Attempt { pods: Vec::new(), ..attempt(Some((condition, "")), 0, CHECK) };
+        assert_eq!(fault(&lost("Complete")), Fault::Passing);
+        assert_eq!(fault(&lost("Failed")), Fault::Passing);
+        let mut late = lost("Failed");
+        let conditions = late.job.as_mut().unwrap().status.as_mut().unwrap().conditions.as_mut().unwrap();
+        conditions[1].reason = Some("DeadlineExceeded".into());
+        assert_eq!(fault(&late), Fault::Other);
     }
 
     #[test]

@@ -367,7 +367,55 @@ pub fn job_name(owner: &str, parts: &impl serde::Serialize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// DNS-1123; Services want DNS-1035, which begins with a letter, so all of ours do.
+    fn is_dns_label(name: &str) -> bool {
+        let inner = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let first = name.starts_with(|c: char| c.is_ascii_lowercase());
+        inner && first && !name.ends_with('-') && name.len() <= 63
+    }
+
+    proptest! {
+        /// Whatever an object that we accept is called, everything made from its name is a name too.
+        #[test]
+        fn names_made_from_accepted_names_are_names(
+            owner in "[a-z]([a-z0-9-]{0,38}[a-z0-9])?",
+            revision in "[0-9a-f]{10}",
+            purpose in "\\PC{0,80}",
+            claim in "[a-z0-9]([a-z0-9.-]{0,250}[a-z0-9])?",
+        ) {
+            prop_assert_eq!(crate::controller::spec::label("metadata.name", &owner), Ok(()));
+            let names = [
+                job_name(&owner, &purpose),
+                crate::controller::release::traffic::service_name(&owner, &revision),
+                volume_name("claim", &claim),
+            ];
+            for name in names {
+                prop_assert!(is_dns_label(&name), "{name}");
+            }
+            let label = claim_label(&claim);
+            prop_assert!(label.len() <= 63 && label.ends_with(|c: char| c.is_ascii_alphanumeric()), "{label}");
+        }
+
+        /// The same parts give the same name, other parts another one.
+        #[test]
+        fn names_say_what_they_were_made_from(
+            owner in "[a-z]{1,40}", left in "\\PC{0,20}", right in "\\PC{0,20}", cut in 0_usize..20,
+        ) {
+            prop_assert_eq!(job_name(&owner, &(&left, &right)), job_name(&owner, &(&left, &right)));
+            if left != right {
+                prop_assert_ne!(job_name(&owner, &(&left, &right)), job_name(&owner, &(&right, &left)));
+            }
+            // Where one part ends is a part of the name.
+            let whole = format!("{left}{right}");
+            if let Some((a, b)) = whole.split_at_checked(cut).filter(|(a, _)| *a != left) {
+                prop_assert_ne!(job_name(&owner, &(&left, &right)), job_name(&owner, &(a, b)));
+            }
+        }
+    }
 
     #[test]
     fn every_pod_passes_the_restricted_standard() {

@@ -50,6 +50,17 @@ pub fn words(duration: Duration) -> String {
     }
 }
 
+/// A name that fits into every name made from it: a DNS label of at most 40 characters that begins with a letter.
+pub fn label(field: impl Into<String>, name: &str) -> Result<(), Invalid> {
+    let inner = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let first = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+    if inner && first && !name.ends_with('-') && name.len() <= 40 {
+        return Ok(());
+    }
+    let problem = format!("is `{name}`; write a DNS label of at most 40 characters that begins with a letter");
+    Err(Invalid::new(field, problem))
+}
+
 /// Exactly one of configMap and volume, with a path that stays below its root.
 pub fn data_from(field: &str, from: &DataFrom) -> Result<(), Invalid> {
     match (&from.config_map, &from.volume) {
@@ -84,6 +95,17 @@ mod tests {
         {
             let error = duration("spec.x", text, least, most).unwrap_err().to_string();
             assert!(error.contains(word) && error.contains("spec.x") && error.contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn labels_begin_with_a_letter_and_have_at_most_40_characters() {
+        let longest = "a".repeat(40);
+        for name in ["a", "a-1", &longest] {
+            assert_eq!(label("f", name), Ok(()), "{name}");
+        }
+        for name in ["", "-a", "a-", "1a", "A", "a.b", "a_b", "ä", &format!("{longest}a")] {
+            assert!(label("metadata.name", name).is_err(), "{name}");
         }
     }
 

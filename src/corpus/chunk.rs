@@ -1,7 +1,8 @@
 //! Cutting a document into chunks.
 //!
 //! Invariants: every character that is not white space is in some chunk; no chunk but that of
-//! [`Strategy::None`] has more than `max_tokens`; neighbours share at most `overlap_tokens` (white space at the ends not counted); chunks come in
+//! [`Strategy::None`] has more than `max_tokens` (what is embedded is longer by the title, which is bounded on
+//! its own); neighbours share at most `overlap_tokens` (white space at the ends not counted); chunks come in
 //! order and are parts of the text as it is.
 
 use text_splitter::{ChunkConfig, ChunkSizer, MarkdownSplitter, TextSplitter};

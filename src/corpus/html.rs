@@ -2,7 +2,8 @@
 //!
 //! Why the tokenizer alone: it reads any input in one pass with bounded depth; the text needs no tree.
 //!
-//! Invariant: nothing inside `script`, `style`, `template`, `svg` and the like is text.
+//! Invariants: nothing inside `script`, `style`, `template`, `svg` and the like is text; what follows one of the
+//! latter that is never closed is not lost.
 
 use std::cell::RefCell;
 
@@ -10,6 +11,8 @@ use html5ever::tokenizer::states::RawKind;
 use html5ever::tokenizer::{
     BufferQueue, EndTag, StartTag, Tag, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts,
 };
+
+use super::MAX_TITLE_BYTES;
 
 /// Title and text of a page.
 pub fn parse(page: String) -> (String, String) {
@@ -21,7 +24,8 @@ pub fn parse(page: String) -> (String, String) {
         let _ = tokenizer.feed(&input);
     }
     tokenizer.end();
-    let state = tokenizer.sink.state.into_inner();
+    let mut state = tokenizer.sink.state.into_inner();
+    state.close();
     let title = if state.title.trim().is_empty() { state.heading } else { state.title };
     (title.trim().to_owned(), state.text.trim().to_owned())
 }
@@ -34,12 +38,14 @@ struct Reader {
 #[derive(Default)]
 struct State {
     title: String,
-    /// The first `h1`, the title of pages that have none.
+    /// The first `h1` that is short enough for a title, the title of pages that have none.
     heading: String,
     text: String,
     into: Into,
     /// Depth inside elements that are not shown.
     hidden: usize,
+    /// Their text since the outermost began.
+    aside: String,
     in_heading: bool,
     preformatted: usize,
 }
@@ -85,11 +91,16 @@ impl State {
             // The first title of the page itself; a drawing has titles of its own.
             "title" if self.hidden == 0 && self.title.is_empty() => return self.raw(Into::Title, RawKind::Rcdata),
             "title" => return self.raw(Into::Nowhere, RawKind::Rcdata),
-            "template" | "svg" | "math" | "select" if !tag.self_closing => self.hidden += 1,
+            "template" | "svg" | "math" | "select" if !tag.self_closing => {
+                if self.hidden == 0 {
+                    self.aside.clear();
+                }
+                self.hidden += 1;
+            }
             "pre" => self.preformatted += 1,
             "h1" if self.heading.is_empty() => self.in_heading = true,
-            "br" if self.hidden == 0 => self.text.push('\n'),
-            "td" | "th" if self.hidden == 0 => self.flow(" "),
+            "br" => self.out().push('\n'),
+            "td" | "th" => self.flow(" "),
             _ => {}
         }
         if is_block(&tag.name) {
@@ -119,38 +130,61 @@ impl State {
     fn characters(&mut self, text: &str) {
         match self.into {
             Into::Title => self.title.push_str(text),
-            Into::Text if self.hidden == 0 => {
-                if self.in_heading {
+            Into::Text => {
+                if self.in_heading && self.hidden == 0 {
                     self.heading.push_str(text);
+                    // One that was never closed would take in the rest of the page; its words are text anyway.
+                    if self.heading.len() > MAX_TITLE_BYTES {
+                        self.heading.clear();
+                        self.in_heading = false;
+                    }
                 }
                 if self.preformatted > 0 {
-                    self.text.push_str(text);
+                    self.out().push_str(text);
                 } else {
                     self.flow(text);
                 }
             }
-            Into::Text | Into::Nowhere => {}
+            Into::Nowhere => {}
+        }
+    }
+
+    /// Where text goes now.
+    fn out(&mut self) -> &mut String {
+        if self.hidden == 0 { &mut self.text } else { &mut self.aside }
+    }
+
+    /// The end of the page. An element that was never closed hides nothing: a stray `<svg>` would hide the rest.
+    fn close(&mut self) {
+        if self.hidden > 0 {
+            self.hidden = 0;
+            self.into = Into::Text;
+            self.paragraph();
+            let aside = std::mem::take(&mut self.aside);
+            self.text.push_str(&aside);
         }
     }
 
     /// White space of running text is one blank.
     fn flow(&mut self, text: &str) {
+        let out = self.out();
         for c in text.chars() {
             if !c.is_whitespace() {
-                self.text.push(c);
-            } else if !self.text.is_empty() && !self.text.ends_with([' ', '\n']) {
-                self.text.push(' ');
+                out.push(c);
+            } else if !out.is_empty() && !out.ends_with([' ', '\n']) {
+                out.push(' ');
             }
         }
     }
 
     /// An empty line, unless there is one.
     fn paragraph(&mut self) {
-        if self.hidden == 0 && self.into == Into::Text {
-            let length = self.text.trim_end().len();
-            self.text.truncate(length);
+        if self.into == Into::Text {
+            let out = self.out();
+            let length = out.trim_end().len();
+            out.truncate(length);
             if length > 0 {
-                self.text.push_str("\n\n");
+                out.push_str("\n\n");
             }
         }
     }
@@ -227,6 +261,24 @@ mod tests {
     #[test]
     fn the_first_heading_is_the_title_of_a_page_without() {
         assert_eq!(read("<h1>First <b>one</b></h1><h1>Second</h1>").0, "First one");
+    }
+
+    #[test]
+    fn a_heading_too_long_for_a_title_is_text_alone() {
+        let long = "long ".repeat(200);
+        let (title, text) = read(&format!("<h1>{long}<p>body<h1>Second</h1>"));
+        assert_eq!(title, "Second");
+        assert_eq!(text, format!("{}\n\nbody\n\nSecond", long.trim()));
+    }
+
+    #[test]
+    fn what_stands_behind_an_element_never_closed_is_not_lost() {
+        for element in ["svg", "math", "select", "template"] {
+            let page = format!("<p>before<{element}><b>in</b><p>after<table><td>1<td>2</table>");
+            assert_eq!(read(&page).1, "before\n\nin\n\nafter\n\n1 2", "{element}");
+            let closed = format!("<p>before<{element}><{element}>in</{element}></{element}><p>after");
+            assert_eq!(read(&closed).1, "before\n\nafter", "{element}");
+        }
     }
 
     #[test]

@@ -115,15 +115,24 @@ impl Ledger {
 
     /// SHA-256 in hex over the sorted (source, id, SHA-256 of the content) of what was indexed.
     pub fn source_digest(&self) -> String {
-        let mut indexed: Vec<(&str, &str, &[u8; 32])> = self
+        self.digest(|record| record.state == State::Indexed)
+    }
+
+    /// The same over everything that was taken in, whatever became of it: known before anything is indexed.
+    pub fn read_digest(&self) -> String {
+        self.digest(|_| true)
+    }
+
+    fn digest(&self, these: impl Fn(&Record) -> bool) -> String {
+        let mut documents: Vec<(&str, &str, &[u8; 32])> = self
             .documents
             .iter()
-            .filter(|(_, record)| record.state == State::Indexed)
+            .filter(|(_, record)| these(record))
             .map(|(id, record)| (record.place.source.as_str(), id.as_ref(), &record.content))
             .collect();
-        indexed.sort_unstable();
+        documents.sort_unstable();
         let mut hash = Sha256::new();
-        for (source, id, content) in indexed {
+        for (source, id, content) in documents {
             for part in [source, id] {
                 hash.update((part.len() as u64).to_le_bytes());
                 hash.update(part.as_bytes());

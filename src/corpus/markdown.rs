@@ -2,12 +2,13 @@
 //!
 //! Front matter is a YAML mapping between two `---` lines at the very start. It is no text: its field named
 //! by `mapping.title` is the title, its fields named by `mapping.metadata` are kept. Anything else between
-//! such lines stays text (a `---` line is also a rule). Without a title there the first heading is it.
+//! such lines stays text (a `---` line is also a rule). Without a title there the first
+//! heading is it that is short enough (a paragraph above a `---` line is a heading too).
 
 use pulldown_cmark::{Event, Parser, Tag, TagEnd};
 use serde_json::Value;
 
-use super::{Mapping, jsonl};
+use super::{MAX_TITLE_BYTES, Mapping, jsonl};
 use crate::metadata::Metadata;
 use crate::yaml;
 
@@ -48,7 +49,11 @@ fn first_heading(text: &str) -> Option<String> {
             (Event::Start(Tag::Heading { .. }), None) => heading = Some(String::new()),
             (Event::Text(part) | Event::Code(part), Some(title)) => title.push_str(&part),
             (Event::SoftBreak | Event::HardBreak, Some(title)) => title.push(' '),
-            (Event::End(TagEnd::Heading(_)), Some(title)) if !title.trim().is_empty() => return heading,
+            (Event::End(TagEnd::Heading(_)), Some(title))
+                if !title.trim().is_empty() && title.len() <= MAX_TITLE_BYTES =>
+            {
+                return heading;
+            }
             (Event::End(TagEnd::Heading(_)), Some(_)) => heading = None,
             _ => {}
         }
@@ -70,6 +75,8 @@ mod tests {
         assert_eq!(title, "The real title");
         assert!(text.starts_with("intro"));
         assert_eq!(parse("no heading".into(), &mapping()).0, "");
+        let paragraph = format!("{}\n---\n\n# Short", "a paragraph above a rule ".repeat(40));
+        assert_eq!(parse(paragraph.clone(), &mapping()), ("Short".into(), paragraph, Metadata::new()));
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub use ledger::{Counts, Ledger};
 pub const MAX_DOCUMENT_BYTES: usize = 16 << 20;
 /// Most bytes of a document's id.
 pub const MAX_ID_BYTES: usize = 512;
+/// Most bytes of a document's title: it is embedded with every chunk.
+pub const MAX_TITLE_BYTES: usize = 512;
 
 /// One source of documents.
 #[derive(Clone, Debug)]
@@ -173,13 +175,18 @@ impl Source {
                 if let Err(why) = check_id(&id) {
                     return Outcome::Quarantined { place, why };
                 }
+                let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
+                // Before the text: a `title` element never closed holds all of it.
+                if title.len() > MAX_TITLE_BYTES {
+                    let why = format!("the title has {} bytes, at most {MAX_TITLE_BYTES} are allowed", title.len());
+                    return Outcome::Quarantined { place, why };
+                }
                 if text.trim().is_empty() {
                     return Outcome::Skipped { place };
                 }
                 if let Some(domain) = &self.domain {
                     metadata.entry("domain").or_insert_with(|| domain.clone().into());
                 }
-                let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
                 Outcome::Document(Document { place, id, title, text, metadata })
             }
         }

@@ -82,6 +82,17 @@ fn a_line_beyond_the_limit_is_set_aside_and_the_next_is_read() {
 }
 
 #[test]
+fn a_title_beyond_the_limit_sets_its_document_aside() {
+    let titled = |bytes: usize| json!({"id": "a", "title": "x".repeat(bytes), "text": "x"}).to_string();
+    assert_eq!(jsonl(titled(MAX_TITLE_BYTES).as_bytes()), ["docs/c.jsonl:1 a"]);
+    let told = ["docs/c.jsonl:1 ! the title has 513 bytes, at most 512 are allowed"];
+    assert_eq!(jsonl(titled(MAX_TITLE_BYTES + 1).as_bytes()), told);
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.html"), format!("<title>never closed {}", "<p>text".repeat(100))).unwrap();
+    assert_eq!(shown(&read(&source(dir.path()))), ["docs/a.html ! the title has 713 bytes, at most 512 are allowed"]);
+}
+
+#[test]
 fn deep_json_is_set_aside() {
     let line = format!("{{\"id\":\"a\",\"text\":{}", "[".repeat(100_000));
     assert!(jsonl(line.as_bytes())[0].contains("recursion limit"), "{:?}", jsonl(line.as_bytes()));

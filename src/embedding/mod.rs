@@ -39,9 +39,40 @@ pub enum EmbedError {
     /// Configuration or answers are wrong: the same request fails again. Exit 42.
     #[error("{0}")]
     Invalid(String),
+    /// The server does not take these texts, but may take others: one of them, or all together, are too long.
+    /// Exit 42 wherever the texts cannot be had one by one.
+    #[error("{text}")]
+    Refused { status: u16, text: String },
     /// The encoder could not be reached or did not answer in time: a new attempt may help. Exit 43.
     #[error("{0}")]
     Unavailable(String),
+}
+
+/// A text's vector, or the status with which the encoder refuses this text alone.
+pub type Answer = Result<Vec<f32>, u16>;
+
+/// An answer for each text, in order. Texts that are refused together are halved until they are taken or one is
+/// left: so one text too long costs a few requests, and a request too large none of its texts.
+pub async fn embed_each(encoder: &dyn Encoder, texts: &[String], side: Side) -> Result<Vec<Answer>, EmbedError> {
+    let mut answers = Vec::with_capacity(texts.len());
+    let mut parts = vec![texts];
+    while let Some(part) = parts.pop() {
+        match encoder.embed(part, side).await {
+            // One too few would give every later text another one's vector.
+            Ok(vectors) if vectors.len() == part.len() => answers.extend(vectors.into_iter().map(Ok)),
+            Ok(vectors) => {
+                let text = format!("the encoder returned {} vectors for {} texts", vectors.len(), part.len());
+                return Err(EmbedError::Invalid(text));
+            }
+            Err(EmbedError::Refused { status, .. }) if part.len() <= 1 => answers.push(Err(status)),
+            Err(EmbedError::Refused { .. }) => {
+                let (first, second) = part.split_at(part.len() / 2);
+                parts.extend([second, first]);
+            }
+            Err(error @ (EmbedError::Invalid(_) | EmbedError::Unavailable(_))) => return Err(error),
+        }
+    }
+    Ok(answers)
 }
 
 /// The declared identity of an encoder, as far as it shapes vectors.

@@ -70,6 +70,9 @@ pub struct BuildCounts {
     pub skipped: u64,
     pub reused_chunks: u64,
     pub cut_chunks: u64,
+    /// SHA-256 of the documents that were read, indexed or not.
+    #[serde(default)]
+    pub read_digest: String,
     /// The first documents set aside, each as "source/file:line: why".
     pub examples: Vec<String>,
 }

@@ -62,7 +62,7 @@ pub fn local(directory: &Path) -> Result<Local, Failure> {
 /// How an encoder's error ends a worker.
 pub fn failure(error: EmbedError) -> Failure {
     match error {
-        EmbedError::Invalid(text) => Failure::invalid("InvalidSpec", text),
+        EmbedError::Invalid(text) | EmbedError::Refused { text, .. } => Failure::invalid("InvalidSpec", text),
         EmbedError::Unavailable(text) => Failure::unavailable("EndpointUnavailable", text),
     }
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::declared::{self, Declared, Online, Retrieval};
@@ -15,7 +15,7 @@ use crate::api::gate::{DatasetStatus, EvalGateStatus, Signal, SliceStatus};
 use crate::api::reason::VerdictReason;
 use crate::api::release::Stage;
 use crate::api::{ConditionType, EvalGate, RagRelease, Reason};
-use crate::controller::attempt::{self, Outcome, has_ended, reason_of, waits_for_volumes};
+use crate::controller::attempt::{self, Fault, Outcome, has_ended, reason_of, waits_for_volumes};
 use crate::controller::condition::{self, Meanwhile, State, parse_time, time_text};
 use crate::controller::plan::{Action, ChildKind, Plan, body};
 use crate::controller::spec::words;
@@ -30,8 +30,9 @@ const SOON: Duration = Duration::from_secs(10);
 const LATER: Duration = Duration::from_secs(60);
 /// How long a check that could not read rests before the next.
 const RETRY: Duration = Duration::from_secs(60);
-/// A candidate wants a check that is at most this much older than itself.
-const CHECK_AGE: i64 = 3_600;
+/// A candidate wants a check that is at most this much older than itself. The release that freezes it asks for the
+/// same: with another number there a gate could be Ready and never be used.
+pub const CHECK_AGE: SignedDuration = SignedDuration::from_hours(1);
 /// Longest advice in a status.
 const MAX_ADVICE: usize = 512;
 /// How long ended Jobs stay for people, in seconds.
@@ -107,14 +108,8 @@ impl Pass<'_> {
         let observed = self.observed;
         match outcome {
             Outcome::Foreign => Some(self.not_owned()),
-            Outcome::Done { report, finished_at } => {
-                self.take(report, finished_at);
-                if self.wanted() {
-                    // What it found is not what a run found since: it is made again under the same name.
-                    observed.check.job.iter().for_each(|job| self.plan.delete_job(job));
-                    self.plan.look_again(SOON);
-                    return Some(self.reading_on());
-                }
+            Outcome::Done { report, .. } => {
+                self.take(report);
                 observed.check.job.iter().for_each(|job| self.plan.expire(job, KEEP_DONE));
                 None
             }
@@ -139,7 +134,7 @@ impl Pass<'_> {
                 self.plan.look_again(SOON);
                 Some(State::waiting(reason, format!("The data set cannot be read yet. {message} {WAIT}")))
             }
-            Outcome::Failed { error, invalid: true, .. } => {
+            Outcome::Failed { error, fault: Fault::Invalid, .. } => {
                 observed.check.job.iter().for_each(|job| self.plan.expire(job, KEEP_FAILED));
                 let text = format!(
                     "{} {WAIT} Correct the file; to check it at once, delete Job {}.",
@@ -148,7 +143,7 @@ impl Pass<'_> {
                 );
                 Some(State::stalled(reason_of(&error).unwrap_or(Reason::DatasetInvalid), text))
             }
-            Outcome::Failed { error, invalid: false, finished_at } => {
+            Outcome::Failed { error, fault: Fault::Passing | Fault::Other, finished_at } => {
                 let rest = attempt::rest(finished_at, observed.now, RETRY);
                 if rest.is_zero() {
                     observed.check.job.iter().for_each(|job| self.plan.delete_job(job));
@@ -169,7 +164,9 @@ impl Pass<'_> {
         State::stalled(Reason::NotOwned, text)
     }
 
-    fn take(&mut self, report: CheckReport, finished_at: Option<Timestamp>) {
+    /// Once for each check: the next one has another name. Its time is this clock's, as that of everything it is
+    /// compared with; the Job's own is another machine's.
+    fn take(&mut self, report: CheckReport) {
         self.plan.status.dataset = Some(DatasetStatus {
             digest: report.digest,
             queries: report.queries,
@@ -177,7 +174,7 @@ impl Pass<'_> {
             clusters: report.clusters,
             slices: report.slices.into_iter().map(|(name, queries)| SliceStatus { name, queries }).collect(),
             spec_digest: self.digest.clone(),
-            checked_at: time_text(finished_at.unwrap_or(self.observed.now)),
+            checked_at: time_text(self.observed.now),
         });
     }
 
@@ -194,10 +191,10 @@ impl Pass<'_> {
         // A run that found another dataset than was checked waits for what is there now.
         let outdated = releases.iter().flat_map(|release| found_other_inputs(release, &name)).any(|at| at > checked);
         outdated
-            || releases.iter().filter_map(|release| candidate_since(release, &name)).any(|since| {
-                // The release counts in the same way from when its candidate began.
-                since.duration_since(checked).as_secs() > CHECK_AGE
-            })
+            || releases
+                .iter()
+                .filter_map(|release| candidate_since(release, &name))
+                .any(|since| since.duration_since(checked) > CHECK_AGE)
     }
 
     /// Checks of a spec that is no more, or whose result is in status.

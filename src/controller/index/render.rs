@@ -173,3 +173,29 @@ pub fn task_of(job: &Job) -> Option<Task> {
 pub fn purpose_of(job: &Job) -> &str {
     job.labels().get(names::LABEL_PURPOSE).map_or("", String::as_str)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    proptest! {
+        /// A directory's name is one path segment, and a version's of its own.
+        #[test]
+        fn directories_have_names_of_their_own(
+            name in "[a-z]([a-z0-9-]{0,38}[a-z0-9])?", uid in "[0-9A-Fa-f]{8}-[0-9a-f-]{27}",
+            number in 0_i64..100_000_000,
+        ) {
+            let index: VectorIndex = serde_json::from_value(json!({
+                "apiVersion": "ragops.dev/v1alpha1", "kind": "VectorIndex", "metadata": {"name": name, "uid": uid},
+                "spec": {"embeddingModelRef": {"name": "m"}, "sources": [], "store": {}}
+            })).unwrap();
+            let directory = physical(&index, number);
+            let plain = directory.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+            prop_assert!(plain && directory.len() <= 59, "{directory}");
+            prop_assert_ne!(physical(&index, number + 1), directory);
+        }
+    }
+}

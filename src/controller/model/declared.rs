@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::api::EmbeddingModel;
 use crate::api::model::{EmbeddingModelSpec, Endpoint, ManagedEndpoint, OpenAiEndpoint};
-use crate::controller::spec::{Invalid, below_root, duration};
+use crate::controller::spec::{Invalid, below_root, duration, label};
 use crate::worker::job::{Identity, digest};
 
 /// Where an encoder answers.
@@ -52,7 +52,7 @@ pub struct Declared<'a> {
 /// Checks all that the CRD states, since stored objects may predate it.
 pub fn parse(model: &EmbeddingModel) -> Result<Declared<'_>, Invalid> {
     let spec = &model.spec;
-    name(model.metadata.name.as_deref().unwrap_or_default())?;
+    label("metadata.name", model.metadata.name.as_deref().unwrap_or_default())?;
     length("spec.model", &spec.model, 1, 253)?;
     length("spec.revision", &spec.revision, 0, 128)?;
     length("spec.prefixes.query", &spec.prefixes.query, 0, 512)?;
@@ -98,21 +98,6 @@ fn address(field: &str, url: &str) -> Result<(), Invalid> {
         field,
         "is no address that can be asked; write `http://host:port/v1` or `https://host/v1`, without user name, \
          password and query",
-    ))
-}
-
-fn name(name: &str) -> Result<(), Invalid> {
-    let letter_first = name.starts_with(|c: char| c.is_ascii_lowercase());
-    let allowed = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if letter_first && allowed && !name.ends_with('-') && name.len() <= 40 {
-        return Ok(());
-    }
-    Err(Invalid::new(
-        "metadata.name",
-        format!(
-            "is `{name}`; it must be a DNS label of at most 40 characters that begins with a letter, such as \
-             `wordllama`; create the object anew under such a name"
-        ),
     ))
 }
 

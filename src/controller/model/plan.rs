@@ -16,7 +16,7 @@ use super::render;
 use super::server;
 use crate::api::model::EmbeddingModelStatus;
 use crate::api::{EmbeddingModel, Reason, names};
-use crate::controller::attempt::{self, Outcome, reason_of};
+use crate::controller::attempt::{self, Fault, Outcome, reason_of};
 use crate::controller::condition::{self, State, time_text};
 use crate::controller::plan::{Action, ChildKind, Plan, body};
 use crate::worker::job::Identity;
@@ -114,7 +114,7 @@ impl Pass<'_> {
             Outcome::Done { report, finished_at } if asked && report.cosine_mean.is_none() => {
                 let error = "The probe did not compare its vectors with the sketch in status".to_owned();
                 let error = ErrorReport { reason: Reason::JobFailed.as_str().to_owned(), error };
-                Outcome::Failed { error, invalid: false, finished_at }
+                Outcome::Failed { error, fault: Fault::Other, finished_at }
             }
             outcome => outcome,
         }
@@ -191,11 +191,11 @@ impl Pass<'_> {
             }
             // Its numbers are in the verdict.
             Outcome::Done { .. } => self.probing(),
-            Outcome::Failed { error, invalid: true, .. } => State::stalled(
+            Outcome::Failed { error, fault: Fault::Invalid, .. } => State::stalled(
                 reason_of(&error).unwrap_or(Reason::InvalidSpec),
                 format!("{} {} {}", attempt::told(&error), self.unused(), self.again()),
             ),
-            Outcome::Failed { error, invalid: false, finished_at } => {
+            Outcome::Failed { error, fault: Fault::Passing | Fault::Other, finished_at } => {
                 self.retry(finished_at);
                 State::waiting(
                     reason_of(&error).unwrap_or(Reason::JobFailed),

@@ -163,13 +163,18 @@ impl Client {
         // The server's own words may quote a key or a text; they go to the log at debug level only.
         let words = read(response, 4096).await.unwrap_or_default();
         tracing::debug!(%status, words = %String::from_utf8_lossy(&words), "encoder refused");
-        Attempt::Failed(EmbedError::Invalid(format!(
+        let text = format!(
             "the encoder at {} refused {} texts for model {:?} with {status}{}",
             self.shown(),
             texts.len(),
             self.settings.model,
             advice(status.as_u16())
-        )))
+        );
+        Attempt::Failed(match status.as_u16() {
+            // Servers say with each of them that a text is too long.
+            status @ (400 | 413 | 422) => EmbedError::Refused { status, text },
+            _ => EmbedError::Invalid(text),
+        })
     }
 
     /// The header with the token as it stands in the file now.

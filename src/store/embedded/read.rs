@@ -6,8 +6,9 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::Value as SqlValue;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
 
+use super::build::text_hash;
 use super::pool::Pool;
 use super::scan::{Bits, Codes, exact_score, length};
 use super::{MAX_CHUNKS, REFERENCES, SQLITE, VECTORS, keyword, read_manifest};
@@ -23,6 +24,8 @@ pub struct EmbeddedIndex {
     codes: Codes,
     vectors: File,
     pool: Pool,
+    /// One connection apart, so that the proof of life waits for no search.
+    proof: Pool,
     ids: Vec<Box<str>>,
     /// Position of each chunk's id among all ids in order: ties are broken without comparing text.
     ranks: Vec<u32>,
@@ -38,6 +41,7 @@ impl EmbeddedIndex {
         let sqlite = dir.join(SQLITE);
         let searchers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, 8);
         let pool = Pool::open(&sqlite, searchers)?;
+        let proof = Pool::open(&sqlite, 1)?;
         let ids = pool.with(read_ids)?;
         if ids.len() != codes.len() {
             let detail = format!("{} chunks, but {} vectors", ids.len(), codes.len());
@@ -46,7 +50,7 @@ impl EmbeddedIndex {
         let vectors_path = dir.join(VECTORS);
         let vectors = File::open(&vectors_path).map_err(StoreError::io(&vectors_path))?;
         let ranks = ranks(&ids);
-        Ok(Self { dir: dir.to_owned(), manifest, references, codes, vectors, pool, ids, ranks })
+        Ok(Self { dir: dir.to_owned(), manifest, references, codes, vectors, pool, proof, ids, ranks })
     }
 
     pub fn manifest(&self) -> &Manifest {
@@ -96,6 +100,37 @@ impl EmbeddedIndex {
             Ok(hits)
         })?;
         Ok(self.best(hits, k))
+    }
+
+    /// Reads one chunk and its vector from the files: the cheapest proof that they still answer.
+    pub fn check(&self) -> Result<(), StoreError> {
+        if self.manifest.chunks == 0 {
+            return Ok(());
+        }
+        let chunk = self.proof.with(|connection| {
+            // What the connection remembers proves nothing.
+            connection.execute_batch("PRAGMA shrink_memory")?;
+            read_chunk(connection, 0)
+        })?;
+        self.vector(0)?;
+        chunk.map(|_| ()).ok_or(StoreError::NoChunk { ordinal: 0, chunks: self.manifest.chunks })
+    }
+
+    /// Documents that have a chunk, counted in the files.
+    pub fn documents(&self) -> Result<u64, StoreError> {
+        let count: i64 = self.pool.with(|connection| {
+            connection.query_row("SELECT count(DISTINCT document) FROM chunk", [], |row| row.get(0))
+        })?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    /// Whether the vector of a chunk was made from this text.
+    pub fn was_made_from(&self, ordinal: u32, embedded: &str) -> Result<bool, StoreError> {
+        let kept: Option<[u8; 16]> = self.pool.with(|connection| {
+            let mut statement = connection.prepare_cached("SELECT hash FROM chunk WHERE ordinal = ?1")?;
+            statement.query_row([ordinal], |row| row.get(0)).optional()
+        })?;
+        Ok(kept == Some(text_hash(embedded)))
     }
 
     /// One chunk.

@@ -21,7 +21,7 @@ use crate::store::Manifest;
 use crate::store::embedded::read_manifest;
 use crate::worker::encoder;
 use crate::worker::exit::Failure;
-use crate::worker::serve::engine::{self, Engine, Settings};
+use crate::worker::serve::engine::{self, Engine, Settings, Share};
 use crate::worker::serve::{evaluation_question, revision};
 
 /// An encoder of this machine.
@@ -141,8 +141,8 @@ impl Searcher for DirectorySearcher {
         Box::pin(async move {
             let question = evaluation_question(query, chunks).map_err(SearchError::Failed)?;
             let failed = |e: engine::SearchError| SearchError::Failed(e.to_string());
-            let hits = self.engine.search(question).await.map_err(failed)?;
-            let described = self.engine.described(&hits, self.describe).await.map_err(failed)?;
+            let hits = self.engine.search(question, Share::Whole).await.map_err(failed)?;
+            let described = self.engine.described(&hits, self.describe, Share::Whole).await.map_err(failed)?;
             let told = described.iter().filter_map(|c| Some((c.document.clone(), domain(&c.metadata)?.to_owned())));
             self.domains.lock().unwrap_or_else(PoisonError::into_inner).extend(told);
             Ok(hits.iter().map(|hit| Hit { document: hit.document().to_owned(), score: hit.score }).collect())

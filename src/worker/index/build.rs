@@ -24,20 +24,21 @@ use crate::worker::exit::Failure;
 use crate::worker::{encoder, job};
 
 /// Changes when the same inputs would be read or cut differently.
-const BUILDER: u32 = 1;
+const BUILDER: u32 = 2;
 /// Documents that wait between the reader and the encoder.
 const AHEAD: usize = 16;
 
 /// Builds one version.
 pub async fn run(plan: Plan, encoder: Arc<dyn Encoder>) -> Result<Manifest, Failure> {
-    if let Some(manifest) = adopt(&plan)? {
-        return Ok(manifest);
-    }
+    let finished = finished(&plan)?;
     let plan = Arc::new(plan);
-    let surveyed = {
+    let (surveyed, read_digest) = {
         let plan = plan.clone();
         tokio::task::spawn_blocking(move || survey(&plan.sources)).await.map_err(stopped)??
     };
+    if let Some(finished) = finished {
+        return adopt(&plan, finished, &read_digest);
+    }
     guard(&surveyed, &plan.quality, plan.previous_documents)?;
     let previous = previous_vectors(&plan, encoder.dimensions());
     let (dimensions, encoding) = (encoder.dimensions(), &plan.encoding);
@@ -75,6 +76,7 @@ fn stamp(plan: &Plan, written: &pipeline::Written) -> Stamp {
             skipped: counts.skipped,
             reused_chunks: written.reused,
             cut_chunks: written.cut,
+            read_digest: written.ledger.read_digest(),
             examples: counts.examples.clone(),
         },
     }
@@ -91,7 +93,7 @@ fn content_digest(source_digest: &str, chunking: &serde_json::Value, encoding: &
 }
 
 /// A Job that is tried again finds its own version finished when only the receipt was lost.
-fn adopt(plan: &Plan) -> Result<Option<Manifest>, Failure> {
+fn finished(plan: &Plan) -> Result<Option<Manifest>, Failure> {
     let found = match read_manifest(&plan.target) {
         Ok(found) => found,
         // Whether something else stands there is seen when the version is begun.
@@ -120,8 +122,23 @@ fn adopt(plan: &Plan) -> Result<Option<Manifest>, Failure> {
     Err(Failure::invalid(Reason::NotOwned.as_str(), text))
 }
 
-/// Reads everything once and counts.
-fn survey(sources: &[Source]) -> Result<Counts, Failure> {
+/// The finished version, if it holds the documents that are there now. After a lost status the number of an old
+/// version is given out again, and its directory is not a build of today.
+fn adopt(plan: &Plan, found: Manifest, read_digest: &str) -> Result<Manifest, Failure> {
+    if found.build.read_digest == read_digest {
+        return Ok(found);
+    }
+    let text = format!(
+        "{} already holds version {} of this index, made from other documents than the sources hold now; it is left \
+         alone. Ask for another version (ragops.dev/rebuild), or remove the directory if nothing serves it",
+        plan.target.display(),
+        found.version
+    );
+    Err(Failure::invalid(Reason::NotOwned.as_str(), text))
+}
+
+/// Reads everything once: counts and digest.
+fn survey(sources: &[Source]) -> Result<(Counts, String), Failure> {
     let mut ledger = Ledger::default();
     for source in sources {
         let mut take = |outcome| {
@@ -138,7 +155,7 @@ fn survey(sources: &[Source]) -> Result<Counts, Failure> {
         };
         source.read(&mut take).map_err(source_failure)?;
     }
-    Ok(ledger.counts().clone())
+    Ok((ledger.counts().clone(), ledger.read_digest()))
 }
 
 /// Reads, cuts and sends every document; ends early when nobody receives.

@@ -1,7 +1,8 @@
 //! From cut documents to a written version.
 //!
 //! Invariants: documents are written in the order in which they were read, whichever batch comes back
-//! first; a document is written whole or set aside whole; at most `max_concurrency` batches are in flight
+//! first; a document is written whole or set aside whole, and one whose text the encoder refuses stops no
+//! other; at most `max_concurrency` batches are in flight
 //! and nothing is read while they and one more are full, so memory does not grow with the corpus.
 
 use std::collections::VecDeque;
@@ -15,7 +16,7 @@ use super::plan::Encoding;
 use super::progress::Progress;
 use super::{embedded_text, store_failure};
 use crate::corpus::{Document, Ledger, Place, approximate_tokens};
-use crate::embedding::{EmbedError, Encoder, Side};
+use crate::embedding::{Answer, EmbedError, Encoder, Side, embed_each};
 use crate::store::embedded::{Builder, NewChunk, PreviousVectors};
 use crate::worker::encoder;
 use crate::worker::exit::Failure;
@@ -41,18 +42,18 @@ pub struct Written {
 struct Waiting {
     document: Document,
     chunks: Vec<Chunk>,
-    /// Vectors that have not come back.
+    /// Chunks whose answers have not come back.
     missing: usize,
 }
 
 struct Chunk {
     text: String,
     embedded: String,
-    vector: Option<Vec<f32>>,
+    answer: Option<Answer>,
     reused: bool,
 }
 
-type Batch = BoxFuture<'static, Result<Vec<Vec<f32>>, EmbedError>>;
+type Batch = BoxFuture<'static, Result<Vec<Answer>, EmbedError>>;
 
 struct Pipeline<'a> {
     encoder: Arc<dyn Encoder>,
@@ -90,8 +91,8 @@ pub async fn run(
     let mut open = true;
     while open || !pipeline.in_flight.is_empty() {
         tokio::select! {
-            Some(vectors) = pipeline.in_flight.next(), if !pipeline.in_flight.is_empty() => {
-                pipeline.receive(vectors.map_err(encoder::failure)?);
+            Some(answers) = pipeline.in_flight.next(), if !pipeline.in_flight.is_empty() => {
+                pipeline.receive(answers.map_err(encoder::failure)?);
             }
             piece = pieces.recv(), if open && pipeline.has_room() => match piece {
                 Some(piece) => pipeline.take(piece)?,
@@ -134,9 +135,9 @@ impl Pipeline<'_> {
             if vector.is_none() {
                 self.texts.push_back(embedded.clone());
             }
-            chunks.push(Chunk { text, embedded, reused: vector.is_some(), vector });
+            chunks.push(Chunk { text, embedded, reused: vector.is_some(), answer: vector.map(Ok) });
         }
-        let missing = chunks.iter().filter(|chunk| chunk.vector.is_none()).count();
+        let missing = chunks.iter().filter(|chunk| chunk.answer.is_none()).count();
         Ok(Waiting { document, chunks, missing })
     }
 
@@ -156,26 +157,18 @@ impl Pipeline<'_> {
             let size = self.encoding.batch_size.min(self.texts.len());
             let texts: Vec<String> = self.texts.drain(..size).collect();
             let encoder = self.encoder.clone();
-            self.in_flight.push_back(Box::pin(async move {
-                let vectors = encoder.embed(&texts, Side::Passage).await?;
-                // One too few would give every later chunk another one's vector.
-                if vectors.len() == texts.len() {
-                    Ok(vectors)
-                } else {
-                    let text = format!("the encoder returned {} vectors for {} texts", vectors.len(), texts.len());
-                    Err(EmbedError::Invalid(text))
-                }
-            }));
+            self.in_flight
+                .push_back(Box::pin(async move { embed_each(encoder.as_ref(), &texts, Side::Passage).await }));
         }
     }
 
-    /// Gives a batch's vectors to the chunks that wait for them, in order.
-    fn receive(&mut self, vectors: Vec<Vec<f32>>) {
-        let mut vectors = vectors.into_iter();
+    /// Gives a batch's answers to the chunks that wait for them, in order.
+    fn receive(&mut self, answers: Vec<Answer>) {
+        let mut answers = answers.into_iter();
         for waiting in self.waiting.iter_mut().filter(|waiting| waiting.missing > 0) {
-            for chunk in waiting.chunks.iter_mut().filter(|chunk| chunk.vector.is_none()) {
-                let Some(vector) = vectors.next() else { return };
-                chunk.vector = Some(vector);
+            for chunk in waiting.chunks.iter_mut().filter(|chunk| chunk.answer.is_none()) {
+                let Some(answer) = answers.next() else { return };
+                chunk.answer = Some(answer);
                 waiting.missing -= 1;
             }
         }
@@ -193,9 +186,7 @@ impl Pipeline<'_> {
 
     fn write_document(&mut self, waiting: &Waiting) -> Result<(), Failure> {
         let Waiting { document, chunks, missing: _ } = waiting;
-        let empty = |chunk: &Chunk| chunk.vector.as_ref().is_none_or(|vector| vector.iter().all(|x| *x == 0.0));
-        if let Some(n) = chunks.iter().position(empty) {
-            let why = format!("the encoder gives chunk {n} a vector of zeros: it knows nothing of its text");
+        if let Some(why) = chunks.iter().enumerate().find_map(|(n, chunk)| chunk.without_vector(n)) {
             self.written.ledger.set_aside(&document.id, &why);
             return Ok(());
         }
@@ -208,7 +199,7 @@ impl Pipeline<'_> {
                 text: &chunk.text,
                 metadata: &document.metadata,
             };
-            let vector = chunk.vector.as_deref().unwrap_or_default();
+            let vector = chunk.vector().unwrap_or_default();
             self.written.builder.add(&new, vector).map_err(store_failure)?;
             self.written.reused += u64::from(chunk.reused);
             let read = [self.encoding.passage_prefix.as_str(), &chunk.embedded].map(approximate_tokens);
@@ -216,5 +207,25 @@ impl Pipeline<'_> {
         }
         self.written.ledger.indexed(&document.id);
         Ok(())
+    }
+}
+
+impl Chunk {
+    fn vector(&self) -> Option<&[f32]> {
+        self.answer.as_ref()?.as_deref().ok()
+    }
+
+    /// Why this chunk, the n-th of its document, cannot be indexed.
+    fn without_vector(&self, n: usize) -> Option<String> {
+        match &self.answer {
+            Some(Err(status)) => {
+                let bytes = self.embedded.len();
+                Some(format!("the encoder refuses chunk {n} ({bytes} bytes) with status {status}; cut it smaller"))
+            }
+            Some(Ok(vector)) if vector.iter().any(|x| *x != 0.0) => None,
+            Some(Ok(_)) | None => {
+                Some(format!("the encoder gives chunk {n} a vector of zeros: it knows nothing of its text"))
+            }
+        }
     }
 }

@@ -163,9 +163,9 @@ async fn search(state: &State, port: Port, call: Call, request: Request) -> Resu
 async fn own_form(state: &State, port: Port, body: &[u8]) -> Result<(Value, usize), Problem> {
     let started = Instant::now();
     let (question, described) = request::search(body, port, state.defaults())?;
-    let hits = state.engine.search(question).await.map_err(problem)?;
+    let hits = state.engine.search(question, port.share()).await.map_err(problem)?;
     let results = match port {
-        Port::Traffic => results(&state.engine, &hits).await?,
+        Port::Traffic => results(&state.engine, &hits, port).await?,
         Port::Evaluation => measured(&state.engine, &hits, described).await?,
     };
     let took_ms = started.elapsed().as_micros() as f64 / 1000.0;
@@ -176,16 +176,16 @@ async fn own_form(state: &State, port: Port, body: &[u8]) -> Result<(Value, usiz
 async fn openai_form(state: &State, port: Port, body: &[u8]) -> Result<(Value, usize), Problem> {
     let (question, threshold) = request::vector_store_search(body, port, state.defaults())?;
     let query = question.query.clone();
-    let mut hits = state.engine.search(question).await.map_err(problem)?;
+    let mut hits = state.engine.search(question, port.share()).await.map_err(problem)?;
     if let Some(least) = threshold {
         hits.retain(|hit| hit.score >= least);
     }
-    let chunks = state.engine.chunks(&hits).await.map_err(problem)?;
+    let chunks = state.engine.chunks(&hits, port.share()).await.map_err(problem)?;
     Ok((openai::page(&query, &hits, chunks), hits.len()))
 }
 
-async fn results(engine: &Engine, hits: &[Scored]) -> Result<Vec<Value>, Problem> {
-    let chunks = engine.chunks(hits).await.map_err(problem)?;
+async fn results(engine: &Engine, hits: &[Scored], port: Port) -> Result<Vec<Value>, Problem> {
+    let chunks = engine.chunks(hits, port.share()).await.map_err(problem)?;
     let result = |(hit, chunk): (&Scored, crate::store::StoredChunk)| {
         json!({
             "id": chunk.id,
@@ -202,7 +202,7 @@ async fn results(engine: &Engine, hits: &[Scored]) -> Result<Vec<Value>, Problem
 /// Thousands of results whose texts nobody reads: ids and scores are what is measured, and of the first documents, where
 /// it is asked for, what they are about.
 async fn measured(engine: &Engine, hits: &[Scored], described: usize) -> Result<Vec<Value>, Problem> {
-    let chunks = engine.described(hits, described).await.map_err(problem)?;
+    let chunks = engine.described(hits, described, Port::Evaluation.share()).await.map_err(problem)?;
     let metadata: HashMap<String, crate::metadata::Metadata> =
         chunks.into_iter().map(|chunk| (chunk.id, chunk.metadata)).collect();
     let result = |hit: &Scored| match metadata.get(&hit.id) {

@@ -4,7 +4,8 @@
 //! the same results.
 //!
 //! Invariants: the order of results is total (score descending, then id ascending); the first results are the
-//! same for every k; store reads run off the threads that answer, a bounded number at once.
+//! same for every k; store reads run off the threads that answer, a bounded number at once, and evaluation never
+//! has more than half of that number.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -64,6 +65,15 @@ pub struct Question {
     pub vector: Option<Vec<f32>>,
 }
 
+/// How many of the turns a caller may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// Users, or a process that has none.
+    Whole,
+    /// What must not slow users down.
+    Half,
+}
+
 /// Why there are no results.
 #[derive(Debug, thiserror::Error)]
 pub enum SearchError {
@@ -84,6 +94,8 @@ pub struct Engine {
     settings: Settings,
     /// Searches at once: more than there are cores only take time from each other.
     searches: Semaphore,
+    /// Those of them that [`Share::Half`] may take.
+    half: Semaphore,
 }
 
 impl Engine {
@@ -118,7 +130,8 @@ impl Engine {
             ));
         }
         let cores = std::thread::available_parallelism().map_or(2, usize::from).max(2);
-        Ok(Self { index: Arc::new(index), encoder, settings, searches: Semaphore::new(cores) })
+        let (searches, half) = (Semaphore::new(cores), Semaphore::new(cores / 2));
+        Ok(Self { index: Arc::new(index), encoder, settings, searches, half })
     }
 
     pub fn manifest(&self) -> &Manifest {
@@ -139,33 +152,35 @@ impl Engine {
     }
 
     /// The best k chunks.
-    pub async fn search(&self, question: Question) -> Result<Vec<Scored>, SearchError> {
+    pub async fn search(&self, question: Question, share: Share) -> Result<Vec<Scored>, SearchError> {
         let vector = self.vector(&question).await?;
         let (index, settings) = (self.index.clone(), self.settings);
-        self.blocking(move || retrieve(&index, &settings, &question, vector.as_deref())).await
+        self.blocking(share, move || retrieve(&index, &settings, &question, vector.as_deref())).await
     }
 
     /// Title, text and metadata of results, in their order.
-    pub async fn chunks(&self, hits: &[Scored]) -> Result<Vec<StoredChunk>, SearchError> {
+    pub async fn chunks(&self, hits: &[Scored], share: Share) -> Result<Vec<StoredChunk>, SearchError> {
         let ordinals: Vec<u32> = hits.iter().map(|hit| hit.ordinal).collect();
         let index = self.index.clone();
-        self.blocking(move || index.chunks(&ordinals)).await
+        self.blocking(share, move || index.chunks(&ordinals)).await
     }
 
     /// The best chunk of each of the first `documents` documents.
-    pub async fn described(&self, hits: &[Scored], documents: usize) -> Result<Vec<StoredChunk>, SearchError> {
+    pub async fn described(
+        &self,
+        hits: &[Scored],
+        documents: usize,
+        share: Share,
+    ) -> Result<Vec<StoredChunk>, SearchError> {
         let mut seen = HashSet::new();
         let first = hits.iter().filter(|hit| seen.len() < documents && seen.insert(hit.document().to_owned()));
-        self.chunks(&first.cloned().collect::<Vec<_>>()).await
+        self.chunks(&first.cloned().collect::<Vec<_>>(), share).await
     }
 
-    /// Reads one chunk: the cheapest proof that the store answers.
+    /// Whether the store still answers. It takes no turn: a server that is full is not one that is broken.
     pub async fn check(&self) -> Result<(), SearchError> {
-        if self.manifest().chunks == 0 {
-            return Ok(());
-        }
         let index = self.index.clone();
-        self.blocking(move || index.chunk(0)).await.map(|_| ())
+        apart(move || index.check()).await
     }
 
     /// The vector to search with; `None` when the mode needs none, or when the encoder knows nothing of the text
@@ -188,12 +203,26 @@ impl Engine {
 
     async fn blocking<T: Send + 'static>(
         &self,
+        share: Share,
         work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, SearchError> {
-        let _turn = self.searches.acquire().await.map_err(|error| SearchError::Stopped(error.to_string()))?;
-        let done = tokio::task::spawn_blocking(work).await.map_err(|error| SearchError::Stopped(error.to_string()))?;
-        Ok(done?)
+        let stopped = |error: tokio::sync::AcquireError| SearchError::Stopped(error.to_string());
+        // First the narrow gate: who waits here is not before users in the queue behind it.
+        let _half = match share {
+            Share::Whole => None,
+            Share::Half => Some(self.half.acquire().await.map_err(stopped)?),
+        };
+        let _turn = self.searches.acquire().await.map_err(stopped)?;
+        apart(work).await
     }
+}
+
+/// Store reads off the threads that answer.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, SearchError> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(|error| SearchError::Stopped(error.to_string()))?;
+    Ok(done?)
 }
 
 /// The search itself, in the order of the settings.
@@ -240,5 +269,111 @@ fn open_failure(error: StoreError) -> Failure {
         | StoreError::NoKeyword
         | StoreError::NoChunk { .. }
         | StoreError::Sqlite { .. } => Failure::invalid("ChecksFailed", error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::future::BoxFuture;
+    use futures::stream::{FuturesUnordered, StreamExt as _};
+    use futures::{FutureExt as _, TryStreamExt as _};
+
+    use super::*;
+    use crate::api::release::{Fusion, Rrf};
+    use crate::metadata::Metadata;
+    use crate::store::embedded::{Builder, NewChunk, Stamp};
+    use crate::store::{BuildCounts, Distance};
+
+    struct Same;
+
+    impl Encoder for Same {
+        fn embed<'a>(&'a self, texts: &'a [String], _: Side) -> BoxFuture<'a, Result<Vec<Vec<f32>>, EmbedError>> {
+            Box::pin(async move { Ok(vec![vec![1.0, 0.0]; texts.len()]) })
+        }
+        fn dimensions(&self) -> usize {
+            2
+        }
+    }
+
+    fn engine(directory: &Path) -> Engine {
+        let version = directory.join("v1");
+        let mut builder = Builder::create(&version, 2, Distance::Cosine, false).unwrap();
+        let metadata = Metadata::new();
+        let text = "text";
+        let chunk = NewChunk { id: "a#0", document: "a", title: "", embedded: text, text, metadata: &metadata };
+        builder.add(&chunk, &[1.0, 0.0]).unwrap();
+        let stamp = Stamp {
+            owner_uid: String::new(),
+            version: "v1".into(),
+            fingerprint: "f".into(),
+            content_digest: "c".into(),
+            source_digest: "s".into(),
+            normalized: true,
+            documents: 1,
+            chunking: serde_json::json!({}),
+            build: BuildCounts::default(),
+        };
+        builder.finish(stamp, &[vec![1.0, 0.0]]).unwrap();
+        let retrieval = Retrieval { fusion: Fusion { rrf: Rrf { k: 60 } }, ..Retrieval::default() };
+        Engine::open(&version, Arc::new(Same), Settings::of(&retrieval).unwrap()).unwrap()
+    }
+
+    /// A read that takes as long as its channel is open.
+    fn held(open: Arc<std::sync::Mutex<std::sync::mpsc::Receiver<()>>>) -> impl FnOnce() -> Result<(), StoreError> {
+        move || {
+            let _ = open.lock().unwrap_or_else(std::sync::PoisonError::into_inner).recv();
+            Ok(())
+        }
+    }
+
+    /// What must not wait for what is held; a test that fails shall end.
+    async fn at_once<T>(work: impl Future<Output = T>) -> T {
+        tokio::time::timeout(Duration::from_secs(30), work).await.expect("it waits for a turn")
+    }
+
+    #[tokio::test]
+    async fn a_full_server_is_still_alive() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = engine(dir.path());
+        let (hold, open) = std::sync::mpsc::channel();
+        let open = Arc::new(std::sync::Mutex::new(open));
+        let turns = engine.searches.available_permits();
+        let mut searches: FuturesUnordered<_> =
+            (0..2 * turns).map(|_| engine.blocking(Share::Whole, held(open.clone()))).collect();
+        assert!(searches.next().now_or_never().is_none());
+        assert_eq!(engine.searches.available_permits(), 0);
+        at_once(engine.check()).await.unwrap();
+        drop(hold);
+        searches.try_collect::<Vec<()>>().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn evaluation_leaves_half_of_the_turns_to_users() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = engine(dir.path());
+        let (hold, open) = std::sync::mpsc::channel();
+        let open = Arc::new(std::sync::Mutex::new(open));
+        let turns = engine.searches.available_permits();
+        let mut runs: FuturesUnordered<_> =
+            (0..2 * turns).map(|_| engine.blocking(Share::Half, held(open.clone()))).collect();
+        assert!(runs.next().now_or_never().is_none());
+        assert_eq!(engine.searches.available_permits(), turns - turns / 2);
+        let hits = at_once(engine.search(Question { k: 1, ..Question::default() }, Share::Whole)).await.unwrap();
+        assert_eq!(hits.len(), 1);
+        drop(hold);
+        runs.try_collect::<Vec<()>>().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_gone_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = engine(dir.path());
+        engine.check().await.unwrap();
+        let vectors = dir.path().join("v1/vectors.f32");
+        std::fs::File::options().write(true).open(&vectors).unwrap().set_len(0).unwrap();
+        let error = engine.check().await.unwrap_err().to_string();
+        assert!(error.contains("vectors.f32"), "{error}");
     }
 }

@@ -21,10 +21,11 @@ use super::http::{self, Stop};
 use super::job::{ServeTask, Task, digest, paths};
 use crate::api::names::{PORT_EVALUATION, PORT_HEALTH, PORT_TRAFFIC};
 use crate::api::release::{Fusion, Mode, Retrieval, Rrf};
+use crate::embedding::Encoder;
 use crate::embedding::openai::Patience;
-use crate::embedding::{Encoder, probe};
 
 mod api;
+mod drift;
 pub mod engine;
 pub mod fuse;
 pub mod metrics;
@@ -33,6 +34,7 @@ mod problem;
 mod request;
 
 pub use api::{MAX_REQUESTS, TIME_LIMIT};
+pub use drift::MEASURE_EVERY;
 pub use request::{MAX_K_EVALUATION, evaluation_question};
 
 /// Flags of `rag serve`.
@@ -138,6 +140,7 @@ async fn from_flags(args: Args, index: PathBuf, model: &Path) -> Result<(), Fail
         expected,
         retrieval,
         limits: Limits::default(),
+        measure_every: MEASURE_EVERY,
     };
     until_signal(start(config, Arc::new(local), listeners).await?, args.drain).await
 }
@@ -191,6 +194,8 @@ pub struct Config {
     pub expected: Expected,
     pub retrieval: Retrieval,
     pub limits: Limits,
+    /// Time between two measurements of the encoder.
+    pub measure_every: Duration,
 }
 
 /// What the version must be.
@@ -236,6 +241,7 @@ impl Config {
             },
             retrieval: task.retrieval,
             limits: Limits::default(),
+            measure_every: MEASURE_EVERY,
         })
     }
 }
@@ -322,7 +328,7 @@ pub async fn start(config: Config, encoder: Arc<dyn Encoder>, listeners: Listene
         answers.serve(evaluation, api::router(state.clone(), request::Port::Evaluation)),
         health_stop.serve(health, api::health(state.clone())),
     ];
-    let measuring = tokio::spawn(measure(state.clone()));
+    let measuring = tokio::spawn(drift::measure(state.clone(), config.measure_every));
     let (traffic, evaluation, health) = addresses;
     Ok(Server { traffic, evaluation, health, state, answers, health_stop, tasks, measuring })
 }
@@ -364,32 +370,5 @@ pub fn revision(manifest: &crate::store::Manifest, retrieval: &Retrieval) -> Str
     hex
 }
 
-/// Compares the encoder in use with the one that built the version, once it answers. What is found bars the
-/// first weight; it makes no server unready, since answers of a drifted encoder are better than none.
-async fn measure(state: Arc<api::State>) {
-    let mut wait = MEASURE_AGAIN;
-    loop {
-        match probe::vectors(state.engine.encoder()).await {
-            Ok(vectors) => {
-                let cosines = probe::cosines(state.engine.references(), &vectors);
-                if !cosines.same() {
-                    tracing::warn!(mean = cosines.mean, min = cosines.min, "the encoder is not the one of the index");
-                }
-                state.metrics.encoder(cosines);
-                return;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the encoder could not be measured; trying again");
-                tokio::time::sleep(wait).await;
-                wait = wait.saturating_mul(2).min(MEASURE_AGAIN_AT_MOST);
-            }
-        }
-    }
-}
-
 /// Exit code of a command line that cannot be meant.
 const USAGE: u8 = 64;
-
-/// Wait before the encoder is measured again after it did not answer; doubled each time.
-const MEASURE_AGAIN: Duration = Duration::from_secs(1);
-const MEASURE_AGAIN_AT_MOST: Duration = Duration::from_secs(60);

@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::engine::Question;
+use super::engine::{Question, Share};
 use super::openai;
 use super::problem::Problem;
 use crate::api::release::Mode;
@@ -35,6 +35,14 @@ impl Port {
         match self {
             Self::Traffic => 64 << 10,
             Self::Evaluation => 1 << 20,
+        }
+    }
+
+    /// How many of the server's turns its requests may take.
+    pub fn share(self) -> Share {
+        match self {
+            Self::Traffic => Share::Whole,
+            Self::Evaluation => Share::Half,
         }
     }
 

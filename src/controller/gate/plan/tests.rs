@@ -24,6 +24,8 @@ struct World {
     pods: BTreeMap<String, Value>,
     releases: Vec<RagRelease>,
     made: u32,
+    /// Seconds by which the clock that stamps Jobs is behind.
+    behind: i64,
     last: Plan<EvalGateStatus>,
 }
 
@@ -42,6 +44,7 @@ fn world(spec: Value) -> World {
         pods: BTreeMap::new(),
         releases: Vec::new(),
         made: 0,
+        behind: 0,
         last: Plan::of(EvalGateStatus::default()),
     }
 }
@@ -200,7 +203,7 @@ impl World {
     fn end(&mut self, condition: &str, exit: i32, receipt: &Value) -> &mut Self {
         let (name, job) = self.jobs.iter_mut().find(|(_, job)| job["status"].is_null()).unwrap();
         self.now += 5;
-        let at = text_of(self.now);
+        let at = text_of(self.now - self.behind);
         job["status"] =
             json!({"conditions": [{"type": condition, "status": "True", "message": "", "lastTransitionTime": at}]});
         let mut line = receipt.clone();

@@ -1,24 +1,32 @@
 //! From wanted inputs to a Ready or Failed version.
 //!
 //! Invariants: a version is begun when its inputs differ from those of the last begun build, and only with
-//! every reference in place; the build's own counts are not believed, Ready needs the verify Job; a version
-//! that failed is not tried again, a new one needs new inputs.
+//! every reference in place; the build's own counts are not believed, Ready needs the verify Job; a Job that met
+//! a passing trouble is made again; a version that failed is not tried again, a new one needs new inputs.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::inputs::{self, Wanted};
 use super::spec::{LISTED, Spec};
-use super::{Draft, WAIT, WATCH_JOB, tell};
+use super::{Draft, SOON, WAIT, WATCH_JOB, tell};
 use crate::api::index::{BuildStatus, IndexVersion, VersionCause, VersionState};
 use crate::api::{EmbeddingModel, Reason};
-use crate::controller::attempt::Outcome;
-use crate::controller::condition::State;
+use crate::controller::attempt::{self, Fault, Outcome};
+use crate::controller::condition::{State, parse_time};
 use crate::controller::index::newest_ready;
 use crate::controller::index::render::{self, Coder};
 use crate::controller::model;
+use crate::controller::plan::{Action, ChildKind};
 use crate::controller::read::Referred;
 use crate::worker::job::Encoder;
 use crate::worker::receipt::{BuildReport, ErrorReport, VerifyReport};
+
+/// Rest of a Job that met a passing trouble: a minute at first, never more than an hour.
+const SHORTEST_REST: Duration = Duration::from_secs(60);
+const LONGEST_REST: Duration = Duration::from_secs(3_600);
 
 /// Brings the build one step further, or begins one.
 pub(super) fn advance(draft: &mut Draft<'_>, spec: &Spec<'_>) -> State {
@@ -156,7 +164,8 @@ fn building(draft: &mut Draft<'_>, spec: &Spec<'_>, place: usize) -> State {
         Outcome::Done { report, .. } => built(draft, spec, place, &report),
         Outcome::Foreign => foreign(draft, &job),
         Outcome::Stuck { reason, message } => stuck(draft, reason, &message),
-        Outcome::Failed { error, .. } => fail(draft, spec, place, &error),
+        Outcome::Failed { error, fault: Fault::Passing, finished_at } => again(draft, &now, &job, &error, finished_at),
+        Outcome::Failed { error, fault: Fault::Invalid | Fault::Other, .. } => fail(draft, spec, place, &error),
     }
 }
 
@@ -179,14 +188,36 @@ fn verifying(draft: &mut Draft<'_>, spec: &Spec<'_>, place: usize) -> State {
         Outcome::Done { report, .. } => verified(draft, spec, place, &now, &report),
         Outcome::Foreign => foreign(draft, &job),
         Outcome::Stuck { reason, message } => stuck(draft, reason, &message),
-        Outcome::Failed { error, .. } => fail(draft, spec, place, &error),
+        Outcome::Failed { error, fault: Fault::Passing, finished_at } => again(draft, &now, &job, &error, finished_at),
+        Outcome::Failed { error, fault: Fault::Invalid | Fault::Other, .. } => fail(draft, spec, place, &error),
     }
 }
 
 /// While a Job runs: a pod that waits for volumes is the one way to hang that its status does not name.
 fn runs(draft: &mut Draft<'_>, job: &str, state: State) -> State {
     draft.look_again(WATCH_JOB);
-    if draft.seen.waits_for_volumes(job) { tell::waits_for_volumes(&draft.status, job) } else { state }
+    if draft.seen.waits_for_volumes(job) { tell::waits_for_volumes(&draft.status, job, draft.index) } else { state }
+}
+
+/// A Job that met a passing trouble rests for as long again as its version has been under way, and goes; the pass
+/// after that makes it anew.
+fn again(
+    draft: &mut Draft<'_>,
+    version: &IndexVersion,
+    job: &str,
+    error: &ErrorReport,
+    finished_at: Option<Timestamp>,
+) -> State {
+    let ended = finished_at.unwrap_or(draft.seen.now);
+    let under_way = parse_time(&version.created_at).map(|begun| ended.duration_since(begun));
+    let pause = under_way.and_then(|time| Duration::try_from(time).ok()).unwrap_or(SHORTEST_REST);
+    let rest = attempt::rest(finished_at, draft.seen.now, pause.clamp(SHORTEST_REST, LONGEST_REST));
+    if rest.is_zero() {
+        let jobs = draft.seen.jobs.iter().filter(|found| found.metadata.name.as_deref() == Some(job));
+        draft.actions.extend(jobs.filter_map(|found| Action::delete(ChildKind::Job, &found.metadata)));
+    }
+    draft.look_again(rest.max(SOON));
+    tell::tried_again(&draft.status, version, error)
 }
 
 /// What a Job needs before it is created: no pod of an earlier Job of this name, and its references.

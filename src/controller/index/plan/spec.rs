@@ -7,7 +7,7 @@ use kube::ResourceExt;
 
 use crate::api::VectorIndex;
 use crate::api::index::{Chunking, DataQuality, Source};
-use crate::controller::spec::{Invalid, data_from, duration};
+use crate::controller::spec::{Invalid, data_from, duration, label};
 
 /// Most versions that status can list.
 pub const LISTED: usize = 50;
@@ -30,13 +30,7 @@ impl<'a> Spec<'a> {
     /// Checks the rules that CEL states too: stored objects may predate them.
     pub fn of(index: &'a VectorIndex) -> Result<Self, Invalid> {
         let spec = &index.spec;
-        let name = index.name_any();
-        if !is_label(&name) {
-            return Err(Invalid::new(
-                "metadata.name",
-                format!("is `{name}`; write a DNS label of at most 40 characters that begins with a letter"),
-            ));
-        }
+        label("metadata.name", &index.name_any())?;
         sources(&spec.sources)?;
         chunking(&spec.chunking)?;
         quality(&spec.data_quality)?;
@@ -69,24 +63,13 @@ impl<'a> Spec<'a> {
     }
 }
 
-fn is_label(name: &str) -> bool {
-    let inner = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    let first = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
-    inner && first && !name.ends_with('-') && name.len() <= 40
-}
-
 fn sources(sources: &[Source]) -> Result<(), Invalid> {
     let count = i64::try_from(sources.len()).unwrap_or(i64::MAX);
     between("the number of spec.sources", count, 1, 32)?;
     let mut names = BTreeSet::new();
     for (i, source) in sources.iter().enumerate() {
         let field = format!("spec.sources[{i}]");
-        if !is_label(&source.name) {
-            return Err(Invalid::new(
-                format!("{field}.name"),
-                format!("is `{}`; write a DNS label of at most 40 characters that begins with a letter", source.name),
-            ));
-        }
+        label(format!("{field}.name"), &source.name)?;
         if !names.insert(source.name.as_str()) {
             return Err(Invalid::new(
                 format!("{field}.name"),

@@ -62,9 +62,10 @@ pub(super) fn failed(status: &VectorIndexStatus, version: &IndexVersion, index: 
         reason,
         format!(
             "Version {} failed: {text}. {} It is not tried again until the spec or the encoder changes; for the same \
-             inputs once more: kubectl annotate vidx {} {}=<token> --overwrite.",
+             inputs once more: kubectl -n {} annotate vidx {} {}=<token> --overwrite.",
             version.name,
             serves(status),
+            index.namespace().unwrap_or_default(),
             index.name_any(),
             names::COMMAND_REBUILD
         ),
@@ -109,14 +110,28 @@ pub(super) fn verifying(status: &VectorIndexStatus, version: &IndexVersion) -> S
     State::waiting(Reason::Verifying, text)
 }
 
+/// A Job that met a passing trouble and will be made again. Stalled, since its pods were tried in vain and a wrong
+/// path or address looks the same: somebody should look, though it goes on by itself.
+pub(super) fn tried_again(status: &VectorIndexStatus, version: &IndexVersion, error: &ErrorReport) -> State {
+    let text = format!(
+        "{} does not go on: {} {} It is tried again by itself, after a minute at first and never more than an hour \
+         later.",
+        version.name,
+        attempt::told(error),
+        serves(status)
+    );
+    State::stalled(reason_of(error), text)
+}
+
 /// A Job whose pod waits for a volume: only events name it.
-pub(super) fn waits_for_volumes(status: &VectorIndexStatus, job: &str) -> State {
+pub(super) fn waits_for_volumes(status: &VectorIndexStatus, job: &str, index: &VectorIndex) -> State {
     State::waiting(
         Reason::PodConfigError,
         format!(
             "The pod of Job {job} waits for its volumes: a claim, ConfigMap or Secret that it mounts is missing or \
-             cannot be attached. {} Look: kubectl describe pod -l batch.kubernetes.io/job-name={job}",
-            serves(status)
+             cannot be attached. {} Look: kubectl -n {} describe pod -l batch.kubernetes.io/job-name={job}",
+            serves(status),
+            index.namespace().unwrap_or_default()
         ),
     )
 }

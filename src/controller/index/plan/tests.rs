@@ -141,14 +141,15 @@ impl World {
         plan
     }
 
-    /// Passes until nothing changes; then a later look changes nothing either.
+    /// Passes until nothing changes; then a look before the one that the plan asks for changes nothing either.
     fn rest(&mut self) -> &mut Self {
         for _ in 0..8 {
             let before = self.index.status.clone();
             let plan = self.pass();
             if plan.actions.is_empty() && self.index.status == before {
                 let now = self.seen.now;
-                self.seen.now = now + jiff::SignedDuration::from_secs(7);
+                let asked = plan.requeue.map_or(7, |delay| delay.as_secs().saturating_sub(1).min(7));
+                self.seen.now = now + Duration::from_secs(asked);
                 let later = super::plan(&self.index, &self.seen);
                 self.seen.now = now;
                 assert_eq!(Some(&later.status), self.index.status.as_ref(), "a later look changes status");
@@ -211,9 +212,9 @@ impl World {
         let mut receipt = body.clone();
         receipt["v"] = json!(1);
         receipt["run"] = json!(name);
+        let ended = condition::time_text(self.seen.now);
         let job = self.seen.jobs.iter_mut().find(|j| j.metadata.name.as_deref() == Some(&name)).unwrap();
-        let status = json!({"conditions": [{"type": condition, "status": "True",
-            "lastTransitionTime": "2026-06-01T00:00:00Z"}]});
+        let status = json!({"conditions": [{"type": condition, "status": "True", "lastTransitionTime": ended}]});
         job.status = Some(serde_json::from_value(status).unwrap());
         let phase = if exit == 0 { "Succeeded" } else { "Failed" };
         let status = json!({"phase": phase, "containerStatuses": [{"name": "rag", "image": "rag:1", "imageID": "",
@@ -234,6 +235,10 @@ impl World {
 
     fn failed(&mut self, purpose: &str, reason: &str, error: &str) -> &mut Self {
         self.end_job(purpose, "Failed", 42, &json!({"kind": "error", "reason": reason, "error": error}))
+    }
+
+    fn met(&mut self, purpose: &str, reason: &str, error: &str) -> &mut Self {
+        self.end_job(purpose, "Failed", 43, &json!({"kind": "error", "reason": reason, "error": error}))
     }
 
     /// The build under way comes to Ready with this content.

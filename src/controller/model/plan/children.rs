@@ -7,7 +7,7 @@ use super::super::observe::Server as Live;
 use super::super::{declared, render};
 use super::{LATER, Pass};
 use crate::api::model::ManagedEndpoint;
-use crate::controller::attempt::{Outcome, has_ended};
+use crate::controller::attempt::{Fault, Outcome, has_ended};
 use crate::controller::plan::{Action, ChildKind, body, difference};
 use crate::controller::read::is_owned;
 use crate::worker::receipt::ProbeReport;
@@ -93,7 +93,7 @@ impl Pass<'_> {
         let Some(job) = &observed.probe.job else { return };
         match probe {
             Outcome::Done { .. } => self.plan.expire(job, KEEP_DONE),
-            Outcome::Failed { invalid, .. } if *invalid || self.verdict() == Some(Verdict::Same) => {
+            Outcome::Failed { fault, .. } if *fault == Fault::Invalid || self.verdict() == Some(Verdict::Same) => {
                 self.plan.expire(job, KEEP_FAILED);
             }
             Outcome::Failed { .. } | Outcome::Absent | Outcome::Foreign | Outcome::Running | Outcome::Stuck { .. } => {}

@@ -15,6 +15,7 @@ use crate::api::release::{Failure, FrozenGate, GateProgress, OnInconclusive, Rol
 use crate::api::{EvalGate, Reason};
 use crate::controller::attempt::{Outcome, waits_for_volumes, why_stuck};
 use crate::controller::condition::{self, State, parse_time};
+use crate::controller::gate::plan::CHECK_AGE;
 use crate::controller::plan::{Action, ChildKind};
 use crate::controller::pod::job_name;
 use crate::controller::read::Referred;
@@ -23,8 +24,6 @@ use crate::controller::release::revision::Snapshot;
 use crate::worker::job::{Counting, EvaluateTask, JobInput, ReportTask, Task, digest, run_inputs};
 use crate::worker::receipt::EvaluateReport;
 
-/// A check of a dataset counts for this long before a candidate starts.
-const CHECK_AGE: Duration = Duration::from_secs(3600);
 /// Time between attempts once `retries` are spent.
 const RETRY: Duration = Duration::from_secs(3600);
 /// How long a pod may take to start before its report is given up.
@@ -352,9 +351,10 @@ impl Draft<'_> {
         }
         self.plan.look_again(RETRY.saturating_sub(waited).max(Duration::from_secs(1)));
         let text = format!(
-            "Gate {} could not measure in {attempts} attempts; the last: {told} It is tried again once an hour; start \
-             at once with {} after an abort, or correct the cause.",
+            "Gate {} could not measure in {attempts} attempts; the last: {told} It is tried again once an hour; to \
+             start at once: {}, then {}; or correct the cause.",
             gate.name,
+            self.command("abort", &progress.revision),
             self.command("retry", &progress.revision)
         );
         (progress, Gates::Hold(State::stalled(Reason::GateUnavailable, text)))

@@ -76,3 +76,20 @@ fn a_second_check_that_fails_makes_the_gate_unusable() {
     w.stalls(Reason::DatasetInvalid, "queries.jsonl:3");
     assert_eq!(w.status().dataset.as_ref().unwrap().digest, "d1");
 }
+
+#[test]
+fn a_run_that_found_other_data_has_them_read_once_whatever_the_clock_of_jobs_says() {
+    for behind in [-120, 0, 120] {
+        let mut w = checked();
+        w.now += 1_000;
+        let mut found = release("Verifying", 1_000_005);
+        let mut other = run("j", "Error", w.now);
+        other["reason"] = json!("InputsChanged");
+        found["status"]["gates"] = json!([other]);
+        w.behind = behind;
+        w.releases(&[found]);
+        assert_eq!(w.running(), 1);
+        w.read("d2", 170).usable("170");
+        assert_eq!((w.running(), w.jobs.len()), (0, 1), "{behind} s behind");
+    }
+}

@@ -54,6 +54,8 @@ fn happens(world: &mut World, what: u8, n: i32) {
             let running = world.running("build").or(world.running("verify")).or(world.running("prune"));
             running.iter().for_each(|name| world.vanish(name));
         }
+        20 if runs(world, "build") => _ = world.met("build", "EndpointUnavailable", "no answer"),
+        21 if runs(world, "verify") => _ = world.met("verify", "EndpointUnavailable", "no answer"),
         _ => {}
     }
 }
@@ -73,7 +75,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     /// The checks of `may_be_made` hold at every Job, whatever happens, with passes between or not.
     #[test]
-    fn what_is_used_is_never_deleted(steps in prop::collection::vec((0u8..20, 0i32..200, any::<bool>()), 1..60)) {
+    fn what_is_used_is_never_deleted(steps in prop::collection::vec((0u8..22, 0i32..200, any::<bool>()), 1..60)) {
         let mut world = handbook();
         for (what, n, rests) in steps {
             happens(&mut world, what, n);

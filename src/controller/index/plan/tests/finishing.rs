@@ -95,7 +95,7 @@ fn failures_are_told_in_the_workers_words() {
         let mut world = World::with_ready(1);
         world.change(2).rest().failed("build", word, "8 documents, 10 before").rest();
         world.says("False", reason, "Version v2 failed: 8 documents, 10 before. v1 stays").stalled();
-        world.says("False", reason, "kubectl annotate vidx handbook ragops.dev/rebuild=<token>");
+        world.says("False", reason, "kubectl -n team annotate vidx handbook ragops.dev/rebuild=<token>");
         world.lists("v1 Ready, v2 Failed");
         if of_data {
             world.reliable(Some("False"), reason);
@@ -116,6 +116,59 @@ fn a_failed_build_is_not_repeated() {
     }
     assert_eq!(world.jobs("build"), jobs);
     world.rest().lists("v1 Failed").says("False", Reason::ShrinkGuard, "shrank");
+}
+
+#[test]
+fn a_passing_trouble_is_tried_again_until_it_is_over() {
+    let mut world = World::with_ready(1);
+    world.change(2).rest().later(120).met("build", "EndpointUnavailable", "http://e does not answer").rest();
+    world.says("False", Reason::EndpointUnavailable, "v2 does not go on: http://e does not answer. v1 stays");
+    world.stalled().lists("v1 Ready, v2 Building").reliable(Some("True"), Reason::ChecksPassed);
+    // It was under way for 120 s and rests as long.
+    world.later(100).rest();
+    assert_eq!(world.running("build"), None);
+    world.later(20).rest().says("False", Reason::Building, "Builds v2").reconciling();
+    world.done("build", &build_report("c2", 10)).rest().later(60);
+    world.met("verify", "EndpointUnavailable", "http://e does not answer").rest();
+    world.says("False", Reason::EndpointUnavailable, "v2 does not go on").lists("v1 Ready, v2 Verifying");
+    world.later(3_600).rest().done("verify", &verify_report("c2", 10)).rest();
+    world.lists("v1 Ready, v2 Ready").says("True", Reason::Succeeded, "v2 is ready");
+    assert_eq!(world.status().last_number, 2);
+}
+
+#[test]
+fn attempts_come_ever_more_seldom_and_at_least_once_an_hour() {
+    let mut world = handbook();
+    world.rest();
+    let mut rests = Vec::new();
+    for _ in 0..10 {
+        world.later(30).met("build", "SourceUnavailable", "no such directory").rest();
+        let failed = world.seen.now;
+        let rest = plan(&world.index, &world.seen).requeue.unwrap();
+        world.later(rest.as_secs() as i64).rest();
+        assert!(world.running("build").is_some(), "made again after {} s", rest.as_secs());
+        rests.push((world.seen.now.duration_since(failed)).as_secs());
+    }
+    assert!(rests.is_sorted() && rests[0] == 60 && rests[9] == 3_600, "{rests:?}");
+    world.lists("v1 Building");
+}
+
+#[test]
+fn a_pod_that_went_with_its_node_is_a_passing_trouble() {
+    let mut world = handbook();
+    world.rest();
+    let job = world.running("build").unwrap();
+    world.done("build", &build_report("c1", 10)).seen.pods.clear();
+    world.rest().says("False", Reason::JobFailed, "the pod that left it is gone");
+    world.later(60).rest();
+    assert_eq!(world.running("build"), Some(job), "the same Job once more: what it built is adopted");
+}
+
+#[test]
+fn a_trouble_that_passes_gives_way_to_new_inputs() {
+    let mut world = handbook();
+    world.rest().met("build", "EndpointUnavailable", "no answer").rest();
+    world.change(7).rest().lists("v1 Failed, v2 Building").says("False", Reason::Building, "Builds v2");
 }
 
 #[test]

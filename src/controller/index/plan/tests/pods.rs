@@ -16,6 +16,7 @@ fn that_cannot_start_become_a_reason() {
         ("ImagePullBackOff", Reason::ImagePullFailed, "cannot be pulled"),
         ("CreateContainerConfigError", Reason::PodConfigError, "cannot start"),
         ("ContainerCreating", Reason::PodConfigError, "waits for its volumes"),
+        ("ContainerCreating", Reason::PodConfigError, "kubectl -n team describe pod -l"),
     ];
     for (word, reason, part) in cases {
         let mut world = World::with_ready(1);
