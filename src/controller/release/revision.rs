@@ -4,10 +4,13 @@
 //! same revision, whatever else changes; a snapshot holds no endpoint, so a moved encoder needs no new revision.
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
+use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 
+use crate::api::RagRelease;
 use crate::api::index::Search;
 use crate::api::release::Retrieval;
+use crate::controller::read::is_owned;
 use crate::worker::job::digest;
 
 /// What decides the answers: this and nothing else is the identity of a revision.
@@ -54,6 +57,17 @@ impl Snapshot {
     pub fn read(stored: &ControllerRevision) -> Option<Self> {
         serde_json::from_value(stored.data.as_ref()?.0.clone()).ok()
     }
+}
+
+/// What the pods of a release read or may read again: its snapshots among all those `stored`. `None` in place of one
+/// that cannot be read: it may name anything.
+pub fn kept<'a>(
+    release: &RagRelease,
+    stored: &'a [ControllerRevision],
+) -> impl Iterator<Item = (String, Option<Snapshot>)> + 'a {
+    let uid = release.uid().unwrap_or_default();
+    let own = stored.iter().filter(move |s| is_owned(&s.metadata, &uid));
+    own.map(|s| (s.name_any(), Snapshot::read(s)))
 }
 
 #[cfg(test)]
