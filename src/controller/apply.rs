@@ -22,12 +22,12 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::error::{Error, OBJECT_LIMIT, within};
 use super::event;
-use super::plan::{Action, ChildKind, Plan};
+use super::plan::{Action, ChildKind, Plan, Rollback};
 use super::route::HTTPRoute;
 use crate::api::names;
 
-/// Carries `plan` out for `object`, as it was read. Returns when a write of its route was sent.
-pub async fn carry_out<K, S>(ctx: &Context, object: &K, plan: Plan<S>) -> Result<Option<Instant>, Error>
+/// Carries `plan` out for `object`, as it was read; `seen`: when the observation behind the plan was complete.
+pub async fn carry_out<K, S>(ctx: &Context, object: &K, plan: Plan<S>, seen: Instant) -> Result<(), Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + HasStatus<Status = S>
@@ -52,19 +52,37 @@ where
         resource_version = written.resource_version();
         ctx.metrics.write("status");
     }
-    let mut route_sent = None;
-    for action in plan.actions {
-        if action.writes_route() {
-            route_sent = Some(Instant::now());
-        }
-        perform(ctx, &api, object, &namespace, &mut resource_version, action).await?;
+    // Told now: whatever fails below, the next pass finds the decision in the status and sees no change any more.
+    if let Some(rollback) = plan.rollback {
+        ctx.metrics.rollback(rollback.reason.as_str());
     }
     let reference = object.object_ref(&());
     let derived = event::changes(old.conditions(), plan.status.conditions());
     for note in plan.events.into_iter().chain(derived) {
         ctx.events.send(reference.clone(), note);
     }
-    Ok(route_sent)
+    for action in plan.actions {
+        let route_sent = action.writes_route().then(Instant::now);
+        let done = perform(ctx, &api, object, &namespace, &mut resource_version, action).await;
+        if let (Some(sent), Some(rollback)) = (route_sent, plan.rollback) {
+            measure(ctx, &object.name_any(), rollback, rollback.since.unwrap_or(seen), sent);
+        }
+        done?;
+    }
+    Ok(())
+}
+
+/// How long it took to take traffic away.
+fn measure(ctx: &Context, object: &str, rollback: Rollback, since: Instant, sent: Instant) {
+    let own = sent.saturating_duration_since(since);
+    ctx.metrics.rollback_sent(own.as_secs_f64());
+    tracing::info!(
+        object,
+        reason = rollback.reason.as_str(),
+        own_ms = own.as_secs_f64() * 1_000.0,
+        answered_ms = since.elapsed().as_secs_f64() * 1_000.0,
+        "traffic taken away: from the signals complete to the write of the route sent, and to its answer"
+    );
 }
 
 /// A status that has conditions.

@@ -111,20 +111,8 @@ async fn one<C: Controlled>(guard: &DeserializeGuard<C::Object>, ctx: &Context) 
     let Some((live, observed)) = C::observe(ctx, object).await? else { return Ok(Requeue::await_change()) };
     let seen = Instant::now();
     let plan = C::plan(&live, &observed);
-    let (requeue, rollback) = (plan.requeue, plan.rollback);
-    let route_sent = apply::carry_out(ctx, &live, plan).await?;
-    if let Some(rollback) = rollback {
-        let since = rollback.since.unwrap_or(seen);
-        let own = route_sent.map_or_else(|| since.elapsed(), |sent| sent.saturating_duration_since(since));
-        ctx.metrics.rollback(rollback.reason.as_str(), own.as_secs_f64());
-        tracing::info!(
-            object = key::<C>(live.meta()),
-            reason = rollback.reason.as_str(),
-            own_ms = own.as_secs_f64() * 1_000.0,
-            answered_ms = since.elapsed().as_secs_f64() * 1_000.0,
-            "traffic taken away: from the signals complete to the write of the route sent, and to its answer"
-        );
-    }
+    let requeue = plan.requeue;
+    apply::carry_out(ctx, &live, plan, seen).await?;
     Ok(requeue.map_or_else(Requeue::await_change, Requeue::requeue))
 }
 
