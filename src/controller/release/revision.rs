@@ -14,6 +14,10 @@ use crate::controller::read::is_owned;
 use crate::worker::job::digest;
 
 /// What decides the answers: this and nothing else is the identity of a revision.
+///
+/// Its JSON is stored and hashed. A field that is added here or in the API's types within must be left out of the JSON
+/// while it has its default (`skip_serializing_if`) and be read back without it: else every revision gets another name
+/// on an upgrade, and every release begins a candidate at once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Tuple {
@@ -74,6 +78,31 @@ pub fn kept<'a>(
 mod tests {
     use super::*;
     use crate::api::release::Mode;
+
+    /// What the first version of the operator stored, with every field at its default.
+    const STORED: &str = concat!(
+        r#"{"claim":"c","image":"i","index":"docs","model":"words","physical":"docs-v1","revision":"REV","#,
+        r#""tuple":{"contentDigest":"c0ffee","fingerprint":"0123456789ab","#,
+        r#""retrieval":{"fusion":{"rrf":{"k":60}},"mode":"Vector","overfetch":10,"topK":10},"#,
+        r#""search":{"exactBelow":20000}},"version":"v1"}"#
+    );
+    /// Its name, then and for ever.
+    const NAME: &str = "e6a76324ab";
+
+    #[test]
+    fn an_upgrade_gives_no_revision_another_name() {
+        let tuple = Tuple {
+            content_digest: "c0ffee".to_owned(),
+            fingerprint: "0123456789ab".to_owned(),
+            search: Search::default(),
+            retrieval: Retrieval::default(),
+        };
+        assert_eq!(tuple.revision(), NAME);
+        let stored: Snapshot = serde_json::from_str(&STORED.replace("REV", NAME)).unwrap();
+        assert_eq!(stored.tuple, tuple, "what an earlier version stored is read");
+        let written = serde_json::to_value(&stored).unwrap().to_string();
+        assert_eq!(written, STORED.replace("REV", NAME), "and an earlier version reads what this one stores");
+    }
 
     #[test]
     fn only_the_tuple_makes_a_revision() {
