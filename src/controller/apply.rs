@@ -182,7 +182,7 @@ async fn create<K: Resource<DynamicType = ()>>(
             let found = limited(&what, api.get_opt(name)).await?.map_err(Error::read(what.clone()))?;
             let ours =
                 found.is_some_and(|f| f.owner_references().iter().any(|o| Some(&o.uid) == owner.meta().uid.as_ref()));
-            if ours { Ok(()) } else { Err(Error::Conflict { what }) }
+            if ours { Ok(()) } else { Err(Error::NotOwned { what }) }
         }
         Err(error) => Err(Error::write(what)(error)),
     }

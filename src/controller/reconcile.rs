@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::core::object::HasStatus;
 use kube::core::{ApiResource, DeserializeGuard};
 use kube::runtime::controller::Action as Requeue;
@@ -23,11 +24,14 @@ use super::apply::{self, Conditioned};
 use super::condition::{self, State};
 use super::context::Context;
 use super::error::{Class, Error};
+use super::event::Note;
 use super::plan::Plan;
 use crate::api::{Reason, names};
 
 /// Longest pass: beyond it something hangs.
 const PASS_LIMIT: Duration = Duration::from_secs(60);
+/// So many conflicts in a row are no race: the object is tried less often, and people are told.
+const STUBBORN: u32 = 5;
 
 /// The object as it was read, with what the plan needs; `None`: it is gone.
 pub type Seen<C> = Option<(<C as Controlled>::Object, <C as Controlled>::Observed)>;
@@ -54,6 +58,9 @@ pub trait Controlled: Sized + 'static {
     /// Decides; pure and total.
     fn plan(object: &Self::Object, observed: &Self::Observed) -> Plan<Self::Status>;
 
+    /// Lets go of what this controller keeps in memory of an object that is gone.
+    fn forget(_ctx: &Context, _namespace: &str, _name: &str) {}
+
     /// Longest delay before this object is tried again after an error.
     fn patience(_object: &Self::Object) -> Duration {
         Duration::MAX
@@ -71,11 +78,11 @@ pub async fn pass<C: Controlled>(object: Arc<DeserializeGuard<C::Object>>, ctx: 
             ctx.failures.reset(&key);
             ("success", requeue)
         }
-        Ok(Ok(Err(error))) => ("error", failed(&ctx, C::WORD, &key, patience, &error)),
+        Ok(Ok(Err(error))) => ("error", failed(&ctx, C::WORD, object.object_ref(&()), &key, patience, &error)),
         Ok(Err(_)) => {
             tracing::error!(object = key, "a pass took longer than {} s and was ended", PASS_LIMIT.as_secs());
             ctx.metrics.error(C::WORD);
-            ("error", Requeue::requeue(ctx.failures.next_delay(&key).min(patience)))
+            ("error", Requeue::requeue(ctx.failures.next(&key).1.min(patience)))
         }
         Err(panic) => {
             let text = panic_text(panic.as_ref());
@@ -133,22 +140,51 @@ async fn tell<C: Controlled>(
     apply::report_undecodable(ctx, &resource, namespace, name, &conditions, generation).await
 }
 
-fn failed(ctx: &Context, word: &'static str, key: &str, patience: Duration, error: &Error) -> Requeue {
+fn failed(
+    ctx: &Context,
+    word: &'static str,
+    object: ObjectReference,
+    key: &str,
+    patience: Duration,
+    error: &Error,
+) -> Requeue {
+    let later = || {
+        ctx.metrics.error(word);
+        ctx.failures.next(key).1.min(patience)
+    };
     match error.class() {
-        // Somebody wrote between our read and our write: read again.
-        Class::Conflict => Requeue::requeue(Duration::from_secs(1)),
-        Class::Transient => {
+        // Somebody wrote between our read and our write: read again. One that stays is no race any more.
+        Class::Conflict => {
+            let (failures, delay) = ctx.failures.next(key);
+            if failures < STUBBORN {
+                return Requeue::requeue(Duration::from_secs(1));
+            }
+            let delay = delay.min(patience);
             ctx.metrics.error(word);
-            let delay = ctx.failures.next_delay(key).min(patience);
+            tracing::warn!(object = key, %error, failures, retry_seconds = delay.as_secs(), "a conflict stays");
+            let text =
+                format!("{failures} passes in a row met a conflict ({error}); something else writes all the time.");
+            ctx.events.send(object, Note::warning(Reason::WriteConflict, text));
+            Requeue::requeue(delay)
+        }
+        Class::Transient => {
+            let delay = later();
             tracing::warn!(object = key, %error, retry_seconds = delay.as_secs(), "a pass failed");
             Requeue::requeue(delay)
         }
         // What is left of the object goes with its namespace; its finalizer may still have to.
         Class::Ending => Requeue::requeue(Duration::from_secs(10)),
+        Class::NotOwned => {
+            let delay = later();
+            tracing::warn!(object = key, %error, retry_seconds = delay.as_secs(), "a name is taken");
+            ctx.events.send(object, Note::warning(Reason::NotOwned, format!("{error}.")));
+            Requeue::requeue(delay)
+        }
         Class::Forbidden => {
-            ctx.metrics.error(word);
-            let delay = ctx.failures.next_delay(key).min(patience);
+            let delay = later();
             tracing::warn!(object = key, %error, "the operator's role lacks a right; compare it with dev/install");
+            let text = format!("The operator's role lacks a right: {error}. Compare it with dev/install/2-role.yaml.");
+            ctx.events.send(object, Note::warning(Reason::Forbidden, text));
             Requeue::requeue(delay)
         }
         Class::Bug => {
@@ -159,9 +195,18 @@ fn failed(ctx: &Context, word: &'static str, key: &str, patience: Duration, erro
     }
 }
 
+/// Lets go of what is kept in memory of an object that is gone.
+pub fn forget<C: Controlled>(ctx: &Context, namespace: &str, name: &str) {
+    ctx.failures.reset(&named::<C>(namespace, name));
+    C::forget(ctx, namespace, name);
+}
+
 fn key<C: Controlled>(meta: &kube::core::ObjectMeta) -> String {
-    let name = meta.name.as_deref().unwrap_or_default();
-    format!("{}/{}/{name}", C::WORD, meta.namespace.as_deref().unwrap_or_default())
+    named::<C>(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+}
+
+fn named<C: Controlled>(namespace: &str, name: &str) -> String {
+    format!("{}/{namespace}/{name}", C::WORD)
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
