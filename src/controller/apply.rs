@@ -23,6 +23,7 @@ use super::context::Context;
 use super::error::{Error, OBJECT_LIMIT, within};
 use super::event;
 use super::plan::{Action, ChildKind, Plan, Rollback};
+use super::read::is_owned;
 use super::route::HTTPRoute;
 use crate::api::names;
 
@@ -118,11 +119,7 @@ where
         Action::Apply { kind, name, body, why } => {
             let what = format!("{} {namespace}/{name}", kind.word());
             tracing::info!("{what} is written: {}", why.trim_start());
-            let params = PatchParams::apply(names::MANAGER).force();
-            let call = child(&ctx.client, kind, namespace);
-            ctx.metrics.write(kind.word());
-            limited(&what, call.patch(&name, &params, &Patch::Apply(&body))).await?.map_err(Error::write(what))?;
-            Ok(())
+            apply(ctx, &child(&ctx.client, kind, namespace), kind, what, &name, &body).await
         }
         Action::Replace { kind, name, body } => {
             let what = format!("{} {namespace}/{name}", kind.word());
@@ -171,21 +168,60 @@ async fn create<K: Resource<DynamicType = ()>>(
     owner: &K,
 ) -> Result<(), Error> {
     let what = format!("{} {namespace}/{name}", kind.word());
-    let body: DynamicObject = serde_json::from_value(body).map_err(|e| Error::Bug(format!("{what}: {e}")))?;
     let api = child(&ctx.client, kind, namespace);
-    let params = PostParams { field_manager: Some(names::MANAGER.to_owned()), ..PostParams::default() };
-    ctx.metrics.write(kind.word());
-    match limited(&what, api.create(&params, &body)).await? {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_already_exists() => {
-            // Made in a pass whose reply was lost, or somebody else's: the next pass reads which.
-            let found = limited(&what, api.get_opt(name)).await?.map_err(Error::read(what.clone()))?;
-            let ours =
-                found.is_some_and(|f| f.owner_references().iter().any(|o| Some(&o.uid) == owner.meta().uid.as_ref()));
-            if ours { Ok(()) } else { Err(Error::NotOwned { what }) }
+    match kind {
+        ChildKind::Job | ChildKind::ControllerRevision | ChildKind::HttpRoute => {
+            let body = serde_json::from_value(body).map_err(|e| Error::Bug(format!("{what}: {e}")))?;
+            let params = PostParams { field_manager: Some(names::MANAGER.to_owned()), ..PostParams::default() };
+            ctx.metrics.write(kind.word());
+            match limited(&what, api.create(&params, &body)).await? {
+                Ok(_) => Ok(()),
+                // Made in a pass whose reply was lost, or somebody else's.
+                Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                    match is_ours(&api, &what, name, owner).await? {
+                        Some(true) => Ok(()),
+                        Some(false) => Err(Error::NotOwned { what }),
+                        None => Err(Error::Conflict { what }),
+                    }
+                }
+                Err(error) => Err(Error::write(what)(error)),
+            }
         }
-        Err(error) => Err(Error::write(what)(error)),
+        // Applied from the first write on: what a later intent says no more goes only if we own it by apply. An apply
+        // has no precondition "absent", so it is looked for right before.
+        ChildKind::Deployment | ChildKind::Service => match is_ours(&api, &what, name, owner).await? {
+            Some(true) => Ok(()),
+            Some(false) => Err(Error::NotOwned { what }),
+            None => apply(ctx, &api, kind, what, name, &body).await,
+        },
     }
+}
+
+/// Writes the complete intent: what our earlier intent said beyond it goes.
+async fn apply(
+    ctx: &Context,
+    api: &Api<DynamicObject>,
+    kind: ChildKind,
+    what: String,
+    name: &str,
+    body: &Value,
+) -> Result<(), Error> {
+    let params = PatchParams::apply(names::MANAGER).force();
+    ctx.metrics.write(kind.word());
+    limited(&what, api.patch(name, &params, &Patch::Apply(body))).await?.map_err(Error::write(what))?;
+    Ok(())
+}
+
+/// Whether the object of this name is the owner's; `None`: there is none.
+async fn is_ours<K: Resource<DynamicType = ()>>(
+    api: &Api<DynamicObject>,
+    what: &str,
+    name: &str,
+    owner: &K,
+) -> Result<Option<bool>, Error> {
+    let found = limited(what, api.get_opt(name)).await?.map_err(Error::read(what))?;
+    let uid = owner.meta().uid.as_deref().unwrap_or_default();
+    Ok(found.map(|found| is_owned(&found.metadata, uid)))
 }
 
 async fn finalizer<K>(

@@ -6,12 +6,11 @@
 use std::collections::BTreeSet;
 
 use kube::{Resource, ResourceExt};
-use serde::Serialize;
 
 use super::Draft;
 use super::target::Target;
 use crate::api::names;
-use crate::controller::plan::{Action, ChildKind, difference};
+use crate::controller::plan::{Action, ChildKind, body, put};
 use crate::controller::read::Referred;
 use crate::controller::release::render;
 use crate::controller::release::revision::Snapshot;
@@ -54,21 +53,10 @@ impl Draft<'_> {
         };
         let service = render::service(self.release, &snapshot.revision);
         let name = service_name(&self.release.name_any(), &snapshot.revision);
-        let live = world.deployments.iter().find(|d| d.name_any() == name);
-        self.put(ChildKind::Deployment, &name, live, deployment);
-        let live = world.services.iter().find(|s| s.name_any() == name);
-        self.put(ChildKind::Service, &name, live, service);
-    }
-
-    fn put<K: Serialize>(&mut self, kind: ChildKind, name: &str, live: Option<&K>, body: serde_json::Value) {
-        let name = name.to_owned();
-        let Some(live) = live else {
-            self.plan.actions.push(Action::Create { kind, name, body });
-            return;
-        };
-        if let Some(why) = difference(&serde_json::to_value(live).unwrap_or_default(), &body) {
-            self.plan.actions.push(Action::Apply { kind, name, body, why });
-        }
+        let live = world.deployments.iter().find(|d| d.name_any() == name).map(body);
+        self.plan.actions.extend(put(ChildKind::Deployment, &name, live.as_ref(), deployment));
+        let live = world.services.iter().find(|s| s.name_any() == name).map(body);
+        self.plan.actions.extend(put(ChildKind::Service, &name, live.as_ref(), service));
     }
 
     fn remove_unused(&mut self, used: &BTreeSet<String>) {
