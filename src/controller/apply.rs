@@ -302,3 +302,6 @@ fn child(client: &Client, kind: ChildKind, namespace: &str) -> Api<DynamicObject
 async fn limited<T>(what: &str, call: impl Future<Output = T>) -> Result<T, Error> {
     within(OBJECT_LIMIT, what, call).await
 }
+
+#[cfg(test)]
+pub(super) mod tests;

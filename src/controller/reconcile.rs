@@ -230,3 +230,6 @@ pub fn owner<K: Resource<DynamicType = ()>>(
         block_owner_deletion: Some(true),
     }
 }
+
+#[cfg(test)]
+mod tests;
