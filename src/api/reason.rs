@@ -41,7 +41,7 @@ words! {
         Building, Verifying, CountMismatch, NotOwned, ChecksPassed, ChecksFailed, ShrinkGuard, SelfRetrievalLow,
         DatasetInvalid, SourceUnavailable, VectorStoreUnavailable,
         Preparing, Stepping, RollingBack, RolledBack, Promoted, Superseded, Paused, GateInconclusive,
-        GateUnavailable, Aborted, StatusRestored, RouteNotAccepted, RouteDrift, GatewayApiMissing, StableMissing,
+        GateUnavailable, Aborted, StatusRestored, RouteNotAccepted, RouteDrift, GatewayApiMissing,
         StableUnavailable, FingerprintMismatch, GateFailed, SloBreached, Unavailable,
         ServingStable, ServingCandidate, NoReadyEndpoints, Deleting,
     }
@@ -56,6 +56,6 @@ words! {
         WorseThanAtPromotion,
         TooFewQueries, WorseWithinNoise, Underpowered, UnjudgedBias, NoData,
         LowCoverage, InputsChanged, DatasetInvalid, EndpointUnavailable, SourceUnavailable, JobFailed,
-        ReceiptRejected, Timeout,
+        ReceiptRejected,
     }
 }
