@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -103,9 +104,10 @@ impl Server {
         self.asked().into_iter().map(|a| a.call).collect()
     }
 
-    /// Reason and text of the next event.
+    /// Reason and text of the next event; one that never comes is a failure.
     pub async fn event(&mut self) -> (String, String) {
-        let event = self.events.recv().await.expect("an event");
+        let event = tokio::time::timeout(Duration::from_secs(10), self.events.recv()).await;
+        let event = event.expect("an event within 10 s").expect("an event");
         let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
         (text("reason"), text("note"))
     }
