@@ -3,6 +3,7 @@
 //! Why one file: who reads it knows every write that the operator can make, and its right in the role.
 //! Invariants: status first, with the resourceVersion that was read; then the actions in order, each with its
 //! precondition; a conflict ends the pass; every call has a time limit; nobody else's object is ever written.
+#![allow(clippy::disallowed_methods)] // It looks at the clock.
 
 use std::fmt::Debug;
 use std::future::Future;

@@ -3,6 +3,7 @@
 //! Why generic: the four controllers differ in what they observe and plan, not in how a pass runs.
 //! Invariants: a poison object never ends the process and never stops the others; an error never changes
 //! conditions; a pass that plans no change writes nothing.
+#![allow(clippy::disallowed_methods)] // It looks at the clock.
 
 use std::fmt::Debug;
 use std::future::Future;

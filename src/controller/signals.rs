@@ -6,6 +6,7 @@
 //! hostile input (bounded, timed, no redirects); a pod's counter that falls is a restart and counts from 0; sums go on from
 //! the persisted ones, at most one minute old; what a pod answered before a weight was accepted is not counted
 //! at that weight.
+#![allow(clippy::disallowed_methods)] // It looks at the clock.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -171,7 +171,7 @@ impl Lines {
     pub fn next_line(&mut self) -> Result<Option<(u64, &str)>, ReadError> {
         loop {
             self.buffer.clear();
-            let limit = MAX_LINE_BYTES as u64 + 2;
+            let limit = (MAX_LINE_BYTES as u64).saturating_add(2);
             let read = (&mut self.reader).take(limit).read_until(b'\n', &mut self.buffer);
             if read.map_err(|source| self.failed(source))? == 0 {
                 return Ok(None);

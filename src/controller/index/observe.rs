@@ -3,6 +3,7 @@
 //! Invariants: the index is read before the releases, so that a version that was persisted as Retiring is
 //! compared with releases that were read later; a version is used by who names it in a status or in a snapshot, for
 //! pods are made from snapshots; what cannot be decoded is named, never left out.
+#![allow(clippy::disallowed_methods)] // It looks at the clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! What a pass over an EmbeddingModel reads.
 //!
 //! Invariant: reads only; absence is data.
+#![allow(clippy::disallowed_methods)] // It looks at the clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
