@@ -124,8 +124,26 @@ const PURE: &[&str] = &[
 
 /// The only file that writes to the cluster.
 const WRITER: &str = "controller/apply.rs";
-const WRITES: &[&str] =
-    &[".patch(", ".patch_status(", ".replace(&", ".replace_status(", ".create(&", ".delete(&", ".delete_collection("];
+const WRITES: &[&str] = &[
+    ".patch(",
+    ".patch_",
+    ".replace(&",
+    ".replace(name",
+    ".replace_status(",
+    ".replace_subresource(",
+    ".replace_scale(",
+    ".create(&",
+    ".create_subresource(",
+    ".delete(&",
+    ".delete(name",
+    ".delete_opt(",
+    ".delete_collection(",
+    ".evict(",
+    "Request::post(",
+    "Request::put(",
+    "Request::patch(",
+    "Request::delete(",
+];
 
 /// The only file that knows the library for YAML.
 const YAML: &str = "yaml.rs";
@@ -166,8 +184,19 @@ fn code(text: &str) -> Vec<(usize, String)> {
         .collect()
 }
 
-/// Whether a line names a path: as a whole word, and where it begins a path (`kube` is not `kubelet`).
+/// Whether a line names a path, also as one of a group: `use kube::{Api as Calls};` names `kube::Api`.
 fn names(line: &str, path: &str) -> bool {
+    let grouped = path.rsplit_once("::").is_some_and(|(head, last)| {
+        let opens = format!("{head}::{{");
+        let groups = line.match_indices(&opens).map(|(at, _)| &line[at..]);
+        let mut words = groups.flat_map(|group| group.split(|c: char| !c.is_alphanumeric() && c != '_'));
+        words.any(|word| word == last)
+    });
+    grouped || written_out(line, path)
+}
+
+/// Whether a line names a path: as a whole word, and where it begins a path (`kube` is not `kubelet`).
+fn written_out(line: &str, path: &str) -> bool {
     line.match_indices(path).any(|(at, _)| {
         let before = line[..at].chars().next_back();
         let after = line[at + path.len()..].chars().next();
@@ -238,6 +267,11 @@ fn the_test_sees_a_breach() {
     assert!(breach("controller/release/plan/machine.rs", "let now = Timestamp::now();"));
     assert!(breach("controller/release/plan/machine.rs", "async fn x() {"));
     assert!(breach("controller/release/observe.rs", "api.patch(&name, &params, &patch)"));
+    assert!(breach("controller/release/observe.rs", "api.patch_metadata(&name, &params, &patch)"));
+    assert!(breach("controller/release/observe.rs", "api.delete_opt(name, &params)"));
+    assert!(breach("controller/release/observe.rs", "api.replace(name, &params, &object)"));
+    assert!(breach("api/index.rs", "use kube::{Api as Calls, CustomResource};"));
+    assert!(!breach("api/index.rs", "use kube::{CustomResource, KubeSchema};"));
     assert!(breach("controller/utils.rs", ""));
     assert!(breach("yaml.rs", "use crate::corpus::Mapping;"));
     assert!(breach("controller/config.rs", "serde_yaml::from_str(text)"));

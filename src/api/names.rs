@@ -28,6 +28,8 @@ pub const ANNOTATION_STABLE: &str = "ragops.dev/stable";
 pub const ANNOTATION_CANDIDATE: &str = "ragops.dev/candidate";
 /// Annotation of a route: the step that its weights belong to.
 pub const ANNOTATION_STEP: &str = "ragops.dev/step";
+/// Annotation: what a Deployment or Service was last written from: a field that was dropped since then must go.
+pub const ANNOTATION_RENDERED: &str = "ragops.dev/rendered";
 
 /// Command: past holds and Inconclusive gates to the next step.
 pub const COMMAND_PROMOTE: &str = "ragops.dev/promote";

@@ -36,12 +36,12 @@ words! {
     /// Reasons of conditions and events.
     Reason {
         Succeeded, Progressing, InvalidSpec, InvalidObject, RefNotFound, JobFailed, ImagePullFailed,
-        PodUnschedulable, PodConfigError, ProgressDeadlineExceeded, InUse, InternalError,
+        PodUnschedulable, PodConfigError, ProgressDeadlineExceeded, InUse, InternalError, Forbidden, WriteConflict,
         Probing, EndpointUnavailable, DimensionMismatch, NoisyEndpoint, FingerprintChanged, FingerprintSame,
         Building, Verifying, CountMismatch, NotOwned, ChecksPassed, ChecksFailed, ShrinkGuard, SelfRetrievalLow,
         DatasetInvalid, SourceUnavailable, VectorStoreUnavailable,
         Preparing, Stepping, RollingBack, RolledBack, Promoted, Superseded, Paused, GateInconclusive,
-        GateUnavailable, Aborted, StatusRestored, RouteNotAccepted, RouteDrift, GatewayApiMissing, StableMissing,
+        GateUnavailable, Aborted, StatusRestored, RouteNotAccepted, RouteDrift, GatewayApiMissing,
         StableUnavailable, FingerprintMismatch, GateFailed, SloBreached, Unavailable,
         ServingStable, ServingCandidate, NoReadyEndpoints, Deleting,
     }
@@ -56,6 +56,6 @@ words! {
         WorseThanAtPromotion,
         TooFewQueries, WorseWithinNoise, Underpowered, UnjudgedBias, NoData,
         LowCoverage, InputsChanged, DatasetInvalid, EndpointUnavailable, SourceUnavailable, JobFailed,
-        ReceiptRejected, Timeout,
+        ReceiptRejected,
     }
 }

@@ -3,6 +3,7 @@
 //! Why one file: who reads it knows every write that the operator can make, and its right in the role.
 //! Invariants: status first, with the resourceVersion that was read; then the actions in order, each with its
 //! precondition; a conflict ends the pass; every call has a time limit; nobody else's object is ever written.
+#![allow(clippy::disallowed_methods)] // It looks at the clock.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -22,12 +23,13 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::error::{Error, OBJECT_LIMIT, within};
 use super::event;
-use super::plan::{Action, ChildKind, Plan};
+use super::plan::{Action, ChildKind, Plan, Rollback};
+use super::read::is_owned;
 use super::route::HTTPRoute;
 use crate::api::names;
 
-/// Carries `plan` out for `object`, as it was read. Returns when a write of its route was sent.
-pub async fn carry_out<K, S>(ctx: &Context, object: &K, plan: Plan<S>) -> Result<Option<Instant>, Error>
+/// Carries `plan` out for `object`, as it was read; `seen`: when the observation behind the plan was complete.
+pub async fn carry_out<K, S>(ctx: &Context, object: &K, plan: Plan<S>, seen: Instant) -> Result<(), Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + HasStatus<Status = S>
@@ -52,19 +54,37 @@ where
         resource_version = written.resource_version();
         ctx.metrics.write("status");
     }
-    let mut route_sent = None;
-    for action in plan.actions {
-        if action.writes_route() {
-            route_sent = Some(Instant::now());
-        }
-        perform(ctx, &api, object, &namespace, &mut resource_version, action).await?;
+    // Told now: whatever fails below, the next pass finds the decision in the status and sees no change any more.
+    if let Some(rollback) = plan.rollback {
+        ctx.metrics.rollback(rollback.reason.as_str());
     }
     let reference = object.object_ref(&());
     let derived = event::changes(old.conditions(), plan.status.conditions());
     for note in plan.events.into_iter().chain(derived) {
         ctx.events.send(reference.clone(), note);
     }
-    Ok(route_sent)
+    for action in plan.actions {
+        let route_sent = action.writes_route().then(Instant::now);
+        let done = perform(ctx, &api, object, &namespace, &mut resource_version, action).await;
+        if let (Some(sent), Some(rollback)) = (route_sent, plan.rollback) {
+            measure(ctx, &object.name_any(), rollback, rollback.since.unwrap_or(seen), sent);
+        }
+        done?;
+    }
+    Ok(())
+}
+
+/// How long it took to take traffic away.
+fn measure(ctx: &Context, object: &str, rollback: Rollback, since: Instant, sent: Instant) {
+    let own = sent.saturating_duration_since(since);
+    ctx.metrics.rollback_sent(own.as_secs_f64());
+    tracing::info!(
+        object,
+        reason = rollback.reason.as_str(),
+        own_ms = own.as_secs_f64() * 1_000.0,
+        answered_ms = since.elapsed().as_secs_f64() * 1_000.0,
+        "traffic taken away: from the signals complete to the write of the route sent, and to its answer"
+    );
 }
 
 /// A status that has conditions.
@@ -100,11 +120,7 @@ where
         Action::Apply { kind, name, body, why } => {
             let what = format!("{} {namespace}/{name}", kind.word());
             tracing::info!("{what} is written: {}", why.trim_start());
-            let params = PatchParams::apply(names::MANAGER).force();
-            let call = child(&ctx.client, kind, namespace);
-            ctx.metrics.write(kind.word());
-            limited(&what, call.patch(&name, &params, &Patch::Apply(&body))).await?.map_err(Error::write(what))?;
-            Ok(())
+            apply(ctx, &child(&ctx.client, kind, namespace), kind, what, &name, &body).await
         }
         Action::Replace { kind, name, body } => {
             let what = format!("{} {namespace}/{name}", kind.word());
@@ -153,21 +169,60 @@ async fn create<K: Resource<DynamicType = ()>>(
     owner: &K,
 ) -> Result<(), Error> {
     let what = format!("{} {namespace}/{name}", kind.word());
-    let body: DynamicObject = serde_json::from_value(body).map_err(|e| Error::Bug(format!("{what}: {e}")))?;
     let api = child(&ctx.client, kind, namespace);
-    let params = PostParams { field_manager: Some(names::MANAGER.to_owned()), ..PostParams::default() };
-    ctx.metrics.write(kind.word());
-    match limited(&what, api.create(&params, &body)).await? {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_already_exists() => {
-            // Made in a pass whose reply was lost, or somebody else's: the next pass reads which.
-            let found = limited(&what, api.get_opt(name)).await?.map_err(Error::read(what.clone()))?;
-            let ours =
-                found.is_some_and(|f| f.owner_references().iter().any(|o| Some(&o.uid) == owner.meta().uid.as_ref()));
-            if ours { Ok(()) } else { Err(Error::Conflict { what }) }
+    match kind {
+        ChildKind::Job | ChildKind::ControllerRevision | ChildKind::HttpRoute => {
+            let body = serde_json::from_value(body).map_err(|e| Error::Bug(format!("{what}: {e}")))?;
+            let params = PostParams { field_manager: Some(names::MANAGER.to_owned()), ..PostParams::default() };
+            ctx.metrics.write(kind.word());
+            match limited(&what, api.create(&params, &body)).await? {
+                Ok(_) => Ok(()),
+                // Made in a pass whose reply was lost, or somebody else's.
+                Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                    match is_ours(&api, &what, name, owner).await? {
+                        Some(true) => Ok(()),
+                        Some(false) => Err(Error::NotOwned { what }),
+                        None => Err(Error::Conflict { what }),
+                    }
+                }
+                Err(error) => Err(Error::write(what)(error)),
+            }
         }
-        Err(error) => Err(Error::write(what)(error)),
+        // Applied from the first write on: what a later intent says no more goes only if we own it by apply. An apply
+        // has no precondition "absent", so it is looked for right before.
+        ChildKind::Deployment | ChildKind::Service => match is_ours(&api, &what, name, owner).await? {
+            Some(true) => Ok(()),
+            Some(false) => Err(Error::NotOwned { what }),
+            None => apply(ctx, &api, kind, what, name, &body).await,
+        },
     }
+}
+
+/// Writes the complete intent: what our earlier intent said beyond it goes.
+async fn apply(
+    ctx: &Context,
+    api: &Api<DynamicObject>,
+    kind: ChildKind,
+    what: String,
+    name: &str,
+    body: &Value,
+) -> Result<(), Error> {
+    let params = PatchParams::apply(names::MANAGER).force();
+    ctx.metrics.write(kind.word());
+    limited(&what, api.patch(name, &params, &Patch::Apply(body))).await?.map_err(Error::write(what))?;
+    Ok(())
+}
+
+/// Whether the object of this name is the owner's; `None`: there is none.
+async fn is_ours<K: Resource<DynamicType = ()>>(
+    api: &Api<DynamicObject>,
+    what: &str,
+    name: &str,
+    owner: &K,
+) -> Result<Option<bool>, Error> {
+    let found = limited(what, api.get_opt(name)).await?.map_err(Error::read(what))?;
+    let uid = owner.meta().uid.as_deref().unwrap_or_default();
+    Ok(found.map(|found| is_owned(&found.metadata, uid)))
 }
 
 async fn finalizer<K>(
@@ -248,3 +303,6 @@ fn child(client: &Client, kind: ChildKind, namespace: &str) -> Api<DynamicObject
 async fn limited<T>(what: &str, call: impl Future<Output = T>) -> Result<T, Error> {
     within(OBJECT_LIMIT, what, call).await
 }
+
+#[cfg(test)]
+pub(super) mod tests;

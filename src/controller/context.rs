@@ -32,12 +32,12 @@ pub struct Context {
 pub struct Failures(Mutex<HashMap<String, u32>>);
 
 impl Failures {
-    /// Counts one more and says how long to wait.
-    pub fn next_delay(&self, key: &str) -> Duration {
+    /// Counts one more, and says how many in a row that is and how long to wait.
+    pub fn next(&self, key: &str) -> (u32, Duration) {
         let mut map = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let count = map.entry(key.to_owned()).or_insert(0);
         *count = count.saturating_add(1);
-        backoff::delay(*count, jitter(key, *count))
+        (*count, backoff::delay(*count, jitter(key, *count)))
     }
 
     pub fn reset(&self, key: &str) {

@@ -17,6 +17,9 @@ pub enum Error {
     /// Somebody else wrote first; the pass ends and the next one reads again.
     #[error("changed meanwhile: {what}")]
     Conflict { what: String },
+    /// A name that we need is taken: nothing of that object is written.
+    #[error("{what} is not ours: delete or rename it")]
+    NotOwned { what: String },
     #[error("broken invariant: {0}")]
     Bug(String),
 }
@@ -30,6 +33,8 @@ pub enum Class {
     Conflict,
     /// The namespace is being deleted: nothing can be made in it any more, and nothing needs to be.
     Ending,
+    /// Somebody must free a name: a warning, and tried again with growing delay.
+    NotOwned,
     /// Our role lacks a right: a warning, and tried again with growing delay.
     Forbidden,
     /// Ours to mend: an error log, a counter, and tried again in five minutes.
@@ -59,6 +64,7 @@ impl Error {
             },
             Self::Timeout { .. } => Class::Transient,
             Self::Conflict { .. } => Class::Conflict,
+            Self::NotOwned { .. } => Class::NotOwned,
             Self::Bug(_) => Class::Bug,
         }
     }

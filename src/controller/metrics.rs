@@ -68,7 +68,7 @@ impl Default for Metrics {
         registry.register("rag_rollback", "Times that traffic was taken away, by reason", rollbacks.clone());
         registry.register(
             "rag_rollback_duration_seconds",
-            "From the end of the observation that shows the breach to the route written",
+            "From the end of the observation that shows the breach to the write of the route sent",
             rollback_seconds.clone(),
         );
         Self {
@@ -109,8 +109,13 @@ impl Metrics {
         self.writes.get_or_create(&ByKind { kind }).inc();
     }
 
-    pub fn rollback(&self, reason: &'static str, seconds: f64) {
+    /// Traffic is taken away: decided and persisted.
+    pub fn rollback(&self, reason: &'static str) {
         self.rollbacks.get_or_create(&ByReason { reason }).inc();
+    }
+
+    /// The route that takes it away was sent.
+    pub fn rollback_sent(&self, seconds: f64) {
         self.rollback_seconds.observe(seconds);
     }
 

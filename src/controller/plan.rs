@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::event::Note;
-use crate::api::Reason;
+use crate::api::{Reason, names};
+use crate::worker::job::digest;
 
 /// The outcome of a pass.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,10 +78,10 @@ pub enum ChildKind {
 /// A write.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Create what is absent. An object of that name that is ours counts as done.
+    /// Create what is absent. An object of that name that is ours counts as done; another's is left alone.
     Create { kind: ChildKind, name: String, body: Value },
-    /// Server-side apply of the complete intent; the planner saw that the object is absent or ours. `why`: where the
-    /// live object differs.
+    /// Server-side apply of the complete intent; the planner saw that the object is ours. `why`: where the live object
+    /// differs.
     Apply { kind: ChildKind, name: String, body: Value, why: String },
     /// Write the whole object; `body` carries the resourceVersion that was read.
     Replace { kind: ChildKind, name: String, body: Value },
@@ -115,26 +116,71 @@ impl Action {
     }
 }
 
-/// Where `live` lacks something that `wanted` says, in words; `None`: it holds all of it. What the server added
-/// does not matter.
+/// The write that makes a Deployment or Service what `wanted` says; `None`: it is.
+///
+/// Why a mark beside the comparison: what `wanted` says no more leaves no difference to see, and yet it must go.
+pub fn put(kind: ChildKind, name: &str, live: Option<&Value>, mut wanted: Value) -> Option<Action> {
+    let name = name.to_owned();
+    let mark = digest(&wanted).chars().take(16).collect::<String>();
+    let why = live.map(|live| difference(live, &wanted));
+    let stale = live.and_then(rendered) != Some(&mark);
+    let metadata = wanted.get_mut("metadata").and_then(Value::as_object_mut);
+    let annotations = metadata.map(|m| m.entry("annotations").or_insert_with(|| Value::Object(Map::new())));
+    if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
+        annotations.insert(names::ANNOTATION_RENDERED.to_owned(), Value::String(mark));
+    }
+    match why {
+        None => Some(Action::Create { kind, name, body: wanted }),
+        Some(Some(why)) => Some(Action::Apply { kind, name, body: wanted, why }),
+        Some(None) if stale => {
+            let why = "it was rendered from an earlier intent, which may have said more".to_owned();
+            Some(Action::Apply { kind, name, body: wanted, why })
+        }
+        Some(None) => None,
+    }
+}
+
+/// The mark of what an object was last written from.
+fn rendered(live: &Value) -> Option<&str> {
+    live.get("metadata")?.get("annotations")?.get(names::ANNOTATION_RENDERED)?.as_str()
+}
+
+/// Where `live` lacks something that `wanted` says, in words; `None`: it holds all of it. What the server or somebody
+/// else added does not matter, be it a field or an entry of a list whose entries have names: another field manager's
+/// entries are not ours to remove.
 ///
 /// Why not a digest: an edit by hand must be seen too, and whoever reads the log must see which.
-pub fn difference(live: &Value, wanted: &Value) -> Option<String> {
+fn difference(live: &Value, wanted: &Value) -> Option<String> {
     match (live, wanted) {
         (Value::Object(live), Value::Object(wanted)) => wanted.iter().find_map(|(key, value)| match live.get(key) {
             Some(found) => difference(found, value).map(|inside| format!(".{key}{inside}")),
             None => (!is_empty(value)).then(|| format!(".{key} is absent, wanted {}", shown(value))),
         }),
-        (Value::Array(live), Value::Array(wanted)) if live.len() == wanted.len() => {
-            let mut pairs = live.iter().zip(wanted).enumerate();
-            pairs.find_map(|(i, (live, wanted))| difference(live, wanted).map(|inside| format!("[{i}]{inside}")))
-        }
-        (Value::Array(live), Value::Array(wanted)) => {
-            Some(format!(" has {} entries, wanted {}", live.len(), wanted.len()))
-        }
+        (Value::Array(live), Value::Array(wanted)) => match key(wanted) {
+            Some(key) => wanted.iter().find_map(|entry| {
+                let id = entry.get(key);
+                let place = format!("[{}]", id.and_then(Value::as_str).unwrap_or_default());
+                match live.iter().find(|found| found.get(key) == id) {
+                    Some(found) => difference(found, entry).map(|inside| format!("{place}{inside}")),
+                    None => Some(format!("{place} is absent, wanted {}", shown(entry))),
+                }
+            }),
+            None if live.len() == wanted.len() => {
+                let mut pairs = live.iter().zip(wanted).enumerate();
+                pairs.find_map(|(i, (live, wanted))| difference(live, wanted).map(|inside| format!("[{i}]{inside}")))
+            }
+            None => Some(format!(" has {} entries, wanted {}", live.len(), wanted.len())),
+        },
         (Value::String(live), Value::String(wanted)) if same_quantity(live, wanted) => None,
         (live, wanted) => (live != wanted).then(|| format!(" is {}, wanted {}", shown(live), shown(wanted))),
     }
+}
+
+/// The field by which the server tells the entries of a list apart, of the lists that we render: mounts by their path,
+/// owners by their UID, containers, variables, volumes and ports by their name. Any other list is one value.
+fn key(wanted: &[Value]) -> Option<&'static str> {
+    let has = |key: &&str| wanted.iter().all(|entry| entry.get(key).is_some_and(Value::is_string));
+    ["mountPath", "uid", "name"].into_iter().find(has).filter(|_| !wanted.is_empty())
 }
 
 /// The beginning of a value: a whole template has no place in a log line.
@@ -209,13 +255,52 @@ mod tests {
         let differs = |live| difference(&live, &wanted).unwrap();
         let scaled = json!({"spec": {"replicas": 0, "list": [{"name": "a"}], "cpu": "500m"}});
         assert_eq!(differs(scaled), ".spec.replicas is 0, wanted 2");
-        let longer = json!({"spec": {"replicas": 2, "list": [{"name": "a"}, {"name": "b"}], "cpu": "500m"}});
-        assert_eq!(differs(longer), ".spec.list has 2 entries, wanted 1");
         let other = json!({"spec": {"replicas": 2, "list": [{"name": "b"}], "cpu": "500m"}});
-        assert_eq!(differs(other), r#".spec.list[0].name is "b", wanted "a""#);
+        assert_eq!(differs(other), r#".spec.list[a] is absent, wanted {"name":"a"}"#);
         assert_eq!(
             differs(json!({"spec": {"replicas": 2, "cpu": "500m"}})),
             r#".spec.list is absent, wanted [{"name":"a"}]"#
         );
+    }
+
+    #[test]
+    fn entries_that_somebody_added_to_a_named_list_are_theirs() {
+        let wanted = json!({"env": [{"name": "A", "value": "1"}], "mounts": [
+            {"name": "v", "mountPath": "/a"}, {"name": "v", "mountPath": "/b"}], "args": ["serve"]});
+        let live = json!({"env": [{"name": "PROXY", "value": "p"}, {"name": "A", "value": "1"}], "mounts": [
+            {"name": "x", "mountPath": "/x"}, {"name": "v", "mountPath": "/b"}, {"name": "v", "mountPath": "/a"}],
+            "args": ["serve"]});
+        assert_eq!(difference(&live, &wanted), None);
+        let differs = |path: &str, value: Value| {
+            let mut live = live.clone();
+            *live.pointer_mut(path).unwrap() = value;
+            difference(&live, &wanted).unwrap()
+        };
+        assert_eq!(differs("/env/1/value", json!("2")), r#".env[A].value is "2", wanted "1""#);
+        assert_eq!(
+            differs("/mounts/2/mountPath", json!("/c")),
+            r#".mounts[/a] is absent, wanted {"mountPath":"/a","name":"v"}"#
+        );
+        assert_eq!(differs("/args", json!(["serve", "--x"])), ".args has 2 entries, wanted 1");
+    }
+
+    #[test]
+    fn what_the_intent_says_no_more_is_taken_off_once() {
+        let body = |limits: Value| json!({"metadata": {"name": "a"}, "spec": {"limits": limits}});
+        let made = match put(ChildKind::Deployment, "a", None, body(json!({"cpu": "500m", "memory": "1Gi"}))) {
+            Some(Action::Create { body, .. }) => body,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(put(ChildKind::Deployment, "a", Some(&made), body(json!({"cpu": "500m", "memory": "1Gi"}))), None);
+        let fewer = body(json!({"memory": "1Gi"}));
+        let applied = match put(ChildKind::Deployment, "a", Some(&made), fewer.clone()) {
+            Some(Action::Apply { body, .. }) => body,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(applied.pointer("/spec/limits"), fewer.pointer("/spec/limits"));
+        // The server takes the limit off, and somebody else's annotation stays.
+        let mut live = applied;
+        live["metadata"]["annotations"]["theirs"] = json!("x");
+        assert_eq!(put(ChildKind::Deployment, "a", Some(&live), fewer), None);
     }
 }

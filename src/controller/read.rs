@@ -4,6 +4,7 @@
 
 use std::fmt::Debug;
 
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::ListParams;
@@ -101,6 +102,11 @@ where
     let what = format!("list of {} in {namespace}", K::kind(&()));
     let api: Api<K> = Api::namespaced(ctx.client.clone(), namespace);
     Ok(within(LIST_LIMIT, &what, api.list(params)).await?.map_err(Error::read(what))?.items)
+}
+
+/// Every snapshot of a revision that a release of this namespace keeps.
+pub async fn snapshots(ctx: &Context, namespace: &str) -> Result<Vec<ControllerRevision>, Error> {
+    labelled(ctx, namespace, &format!("app.kubernetes.io/managed-by={}", names::MANAGER)).await
 }
 
 /// A Job by name, with its pods.

@@ -3,6 +3,7 @@
 //! Why generic: the four controllers differ in what they observe and plan, not in how a pass runs.
 //! Invariants: a poison object never ends the process and never stops the others; an error never changes
 //! conditions; a pass that plans no change writes nothing.
+#![allow(clippy::disallowed_methods)] // It looks at the clock.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::core::object::HasStatus;
 use kube::core::{ApiResource, DeserializeGuard};
 use kube::runtime::controller::Action as Requeue;
@@ -23,11 +25,14 @@ use super::apply::{self, Conditioned};
 use super::condition::{self, State};
 use super::context::Context;
 use super::error::{Class, Error};
+use super::event::Note;
 use super::plan::Plan;
 use crate::api::{Reason, names};
 
 /// Longest pass: beyond it something hangs.
 const PASS_LIMIT: Duration = Duration::from_secs(60);
+/// So many conflicts in a row are no race: the object is tried less often, and people are told.
+const STUBBORN: u32 = 5;
 
 /// The object as it was read, with what the plan needs; `None`: it is gone.
 pub type Seen<C> = Option<(<C as Controlled>::Object, <C as Controlled>::Observed)>;
@@ -54,6 +59,9 @@ pub trait Controlled: Sized + 'static {
     /// Decides; pure and total.
     fn plan(object: &Self::Object, observed: &Self::Observed) -> Plan<Self::Status>;
 
+    /// Lets go of what this controller keeps in memory of an object that is gone.
+    fn forget(_ctx: &Context, _namespace: &str, _name: &str) {}
+
     /// Longest delay before this object is tried again after an error.
     fn patience(_object: &Self::Object) -> Duration {
         Duration::MAX
@@ -71,11 +79,11 @@ pub async fn pass<C: Controlled>(object: Arc<DeserializeGuard<C::Object>>, ctx: 
             ctx.failures.reset(&key);
             ("success", requeue)
         }
-        Ok(Ok(Err(error))) => ("error", failed(&ctx, C::WORD, &key, patience, &error)),
+        Ok(Ok(Err(error))) => ("error", failed(&ctx, C::WORD, object.object_ref(&()), &key, patience, &error)),
         Ok(Err(_)) => {
             tracing::error!(object = key, "a pass took longer than {} s and was ended", PASS_LIMIT.as_secs());
             ctx.metrics.error(C::WORD);
-            ("error", Requeue::requeue(ctx.failures.next_delay(&key).min(patience)))
+            ("error", Requeue::requeue(ctx.failures.next(&key).1.min(patience)))
         }
         Err(panic) => {
             let text = panic_text(panic.as_ref());
@@ -111,20 +119,8 @@ async fn one<C: Controlled>(guard: &DeserializeGuard<C::Object>, ctx: &Context) 
     let Some((live, observed)) = C::observe(ctx, object).await? else { return Ok(Requeue::await_change()) };
     let seen = Instant::now();
     let plan = C::plan(&live, &observed);
-    let (requeue, rollback) = (plan.requeue, plan.rollback);
-    let route_sent = apply::carry_out(ctx, &live, plan).await?;
-    if let Some(rollback) = rollback {
-        let since = rollback.since.unwrap_or(seen);
-        let own = route_sent.map_or_else(|| since.elapsed(), |sent| sent.saturating_duration_since(since));
-        ctx.metrics.rollback(rollback.reason.as_str(), own.as_secs_f64());
-        tracing::info!(
-            object = key::<C>(live.meta()),
-            reason = rollback.reason.as_str(),
-            own_ms = own.as_secs_f64() * 1_000.0,
-            answered_ms = since.elapsed().as_secs_f64() * 1_000.0,
-            "traffic taken away: from the signals complete to the write of the route sent, and to its answer"
-        );
-    }
+    let requeue = plan.requeue;
+    apply::carry_out(ctx, &live, plan, seen).await?;
     Ok(requeue.map_or_else(Requeue::await_change, Requeue::requeue))
 }
 
@@ -145,22 +141,51 @@ async fn tell<C: Controlled>(
     apply::report_undecodable(ctx, &resource, namespace, name, &conditions, generation).await
 }
 
-fn failed(ctx: &Context, word: &'static str, key: &str, patience: Duration, error: &Error) -> Requeue {
+fn failed(
+    ctx: &Context,
+    word: &'static str,
+    object: ObjectReference,
+    key: &str,
+    patience: Duration,
+    error: &Error,
+) -> Requeue {
+    let later = || {
+        ctx.metrics.error(word);
+        ctx.failures.next(key).1.min(patience)
+    };
     match error.class() {
-        // Somebody wrote between our read and our write: read again.
-        Class::Conflict => Requeue::requeue(Duration::from_secs(1)),
-        Class::Transient => {
+        // Somebody wrote between our read and our write: read again. One that stays is no race any more.
+        Class::Conflict => {
+            let (failures, delay) = ctx.failures.next(key);
+            if failures < STUBBORN {
+                return Requeue::requeue(Duration::from_secs(1));
+            }
+            let delay = delay.min(patience);
             ctx.metrics.error(word);
-            let delay = ctx.failures.next_delay(key).min(patience);
+            tracing::warn!(object = key, %error, failures, retry_seconds = delay.as_secs(), "a conflict stays");
+            let text =
+                format!("{failures} passes in a row met a conflict ({error}); something else writes all the time.");
+            ctx.events.send(object, Note::warning(Reason::WriteConflict, text));
+            Requeue::requeue(delay)
+        }
+        Class::Transient => {
+            let delay = later();
             tracing::warn!(object = key, %error, retry_seconds = delay.as_secs(), "a pass failed");
             Requeue::requeue(delay)
         }
         // What is left of the object goes with its namespace; its finalizer may still have to.
         Class::Ending => Requeue::requeue(Duration::from_secs(10)),
+        Class::NotOwned => {
+            let delay = later();
+            tracing::warn!(object = key, %error, retry_seconds = delay.as_secs(), "a name is taken");
+            ctx.events.send(object, Note::warning(Reason::NotOwned, format!("{error}.")));
+            Requeue::requeue(delay)
+        }
         Class::Forbidden => {
-            ctx.metrics.error(word);
-            let delay = ctx.failures.next_delay(key).min(patience);
+            let delay = later();
             tracing::warn!(object = key, %error, "the operator's role lacks a right; compare it with dev/install");
+            let text = format!("The operator's role lacks a right: {error}. Compare it with dev/install/2-role.yaml.");
+            ctx.events.send(object, Note::warning(Reason::Forbidden, text));
             Requeue::requeue(delay)
         }
         Class::Bug => {
@@ -171,9 +196,18 @@ fn failed(ctx: &Context, word: &'static str, key: &str, patience: Duration, erro
     }
 }
 
+/// Lets go of what is kept in memory of an object that is gone.
+pub fn forget<C: Controlled>(ctx: &Context, namespace: &str, name: &str) {
+    ctx.failures.reset(&named::<C>(namespace, name));
+    C::forget(ctx, namespace, name);
+}
+
 fn key<C: Controlled>(meta: &kube::core::ObjectMeta) -> String {
-    let name = meta.name.as_deref().unwrap_or_default();
-    format!("{}/{}/{name}", C::WORD, meta.namespace.as_deref().unwrap_or_default())
+    named::<C>(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+}
+
+fn named<C: Controlled>(namespace: &str, name: &str) -> String {
+    format!("{}/{namespace}/{name}", C::WORD)
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
@@ -197,3 +231,6 @@ pub fn owner<K: Resource<DynamicType = ()>>(
         block_owner_deletion: Some(true),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ use http::header::{HeaderValue, USER_AGENT};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::controller::{Action as Requeue, Config as ControllerConfig, Controller};
+use kube::runtime::controller::{Action as Requeue, Config as ControllerConfig, Controller, Error as ControllerError};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -30,7 +30,7 @@ use super::backoff;
 use super::config::{self, Config, Scope};
 use super::context::{Context, Events, Failures};
 use super::metrics::Metrics;
-use super::reconcile::{Controlled, pass};
+use super::reconcile::{Controlled, forget, pass};
 use super::route::HTTPRoute;
 use super::signals::Signals;
 use super::{gate, index, model, release};
@@ -282,15 +282,21 @@ impl Watches {
     }
 
     fn run<C: Controlled>(&self, controller: Controller<DeserializeGuard<C::Object>>, ctx: Arc<Context>) -> Task {
+        let shared = ctx.clone();
         controller
             .run(
                 |object, ctx| async move { Ok::<Requeue, std::convert::Infallible>(pass::<C>(object, ctx).await) },
                 |_, never, _| match *never {},
                 ctx,
             )
-            .for_each(|result| {
-                if let Err(error) = result {
-                    tracing::debug!(%error, "a watch was interrupted");
+            .for_each(move |result| {
+                match result {
+                    Ok(_) => {}
+                    // Asked for again, and gone meanwhile: no pass will ever tidy up after it.
+                    Err(ControllerError::ObjectNotFound(gone)) => {
+                        forget::<C>(&shared, gone.namespace.as_deref().unwrap_or_default(), &gone.name);
+                    }
+                    Err(error) => tracing::debug!(%error, "a watch was interrupted"),
                 }
                 futures::future::ready(())
             })

@@ -2,10 +2,11 @@
 //!
 //! Why a room beside observe: a release that settled must be watched without a request to the API server, so
 //! each watched release has one task that reads its pods and wakes the controller when there is something to
-//! decide. Invariants: reads only; only addresses of pods that our Deployments own; an answer is hostile input
-//! (bounded, timed, no redirects); a pod's counter that falls is a restart and counts from 0; sums go on from
+//! decide. Invariants: reads only; only addresses of pods that a ReplicaSet owns and our labels name; an answer is
+//! hostile input (bounded, timed, no redirects); a pod's counter that falls is a restart and counts from 0; sums go on from
 //! the persisted ones, at most one minute old; what a pod answered before a weight was accepted is not counted
 //! at that weight.
+#![allow(clippy::disallowed_methods)] // It looks at the clock.
 
 pub mod recent;
 
@@ -218,6 +219,18 @@ impl Signals {
         if let Some(entry) = lock(&self.watched).get_mut(uid) {
             entry.let_be = true;
         }
+    }
+
+    /// Ends the watch of a release that went without a last pass: somebody took its finalizer off.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        lock(&self.watched).retain(|_, entry| {
+            let object = &entry.watch.object;
+            let gone = object.name == name && object.namespace.as_deref() == Some(namespace);
+            if gone {
+                entry.changed.notify_one();
+            }
+            !gone
+        });
     }
 
     /// What is known now.
@@ -542,6 +555,22 @@ mod tests {
 
     fn total(entry: &Entry) -> Share {
         entry.sums().into_values().next().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_release_that_went_without_a_last_pass_is_watched_no_more() {
+        let signals = Signals::new(mpsc::channel(1).0).unwrap();
+        let named = |name: &str| Watch {
+            object: ObjectRef::new(name).within("n"),
+            targets: BTreeMap::new(),
+            ..watch("a", Share { answers: 9, bad: 0 })
+        };
+        signals.watch("uid-r", Some(named("r")));
+        signals.watch("uid-s", Some(named("s")));
+        signals.forget("other", "s");
+        signals.forget("n", "r");
+        let watched: Vec<String> = lock(&signals.watched).keys().cloned().collect();
+        assert_eq!(watched, ["uid-s"]);
     }
 
     #[test]

@@ -106,7 +106,7 @@ fn beginning(name: &str, bytes: usize) -> String {
     let cost = |c: char| match c {
         '"' | '\\' => 2,
         ' '..='~' => 1,
-        c => 6 * c.len_utf16(),
+        c => c.len_utf16().saturating_mul(6),
     };
     let fits = |c: &char| {
         let after = left.checked_sub(cost(*c));

@@ -111,7 +111,6 @@ reasons! {
     SourceUnavailable: Error,
     JobFailed: Error,
     ReceiptRejected: Error,
-    Timeout: Error,
 }
 
 impl fmt::Display for Reason {

@@ -157,23 +157,6 @@ pub struct BuildStatus {
     /// Version under way.
     #[schemars(length(max = 20))]
     pub version: String,
-    /// How far the build is; for display only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub progress: Option<Progress>,
-}
-
-/// How far a Job is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Progress {
-    /// Units done.
-    #[schemars(range(min = 0))]
-    pub done: i64,
-    /// Units in all.
-    #[schemars(range(min = 0))]
-    pub total: i64,
-    /// What is counted, such as `chunks`.
-    #[schemars(length(max = 20))]
-    pub unit: String,
 }
 
 fn unseen() -> i64 {

@@ -1,12 +1,15 @@
 //! What the plan of an index needs to know: reads only.
 //!
 //! Invariants: the index is read before the releases, so that a version that was persisted as Retiring is
-//! compared with releases that were read later; releases that cannot be decoded are named, never left out.
+//! compared with releases that were read later; a version is used by who names it in a status or in a snapshot, for
+//! pods are made from snapshots; what cannot be decoded is named, never left out.
+#![allow(clippy::disallowed_methods)] // It looks at the clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
@@ -18,6 +21,7 @@ use crate::controller::config::Config;
 use crate::controller::context::Context;
 use crate::controller::error::Error;
 use crate::controller::read::{self, Referred};
+use crate::controller::release::revision::kept;
 
 /// What was seen in one pass.
 #[derive(Clone, Debug)]
@@ -34,7 +38,7 @@ pub struct Observed {
     pub one_node: Vec<String>,
     /// Versions of this index that releases name.
     pub uses: Vec<Use>,
-    /// Releases of the namespace that cannot be decoded: each may use any version.
+    /// Releases of the namespace that cannot be decoded, whole or in a snapshot: each may use any version.
     pub unreadable: Vec<String>,
     /// Jobs that this index owns, and all pods that carry its UID.
     pub jobs: Vec<Job>,
@@ -47,11 +51,14 @@ pub struct Observed {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Use {
     pub release: String,
-    /// `stable`, `candidate`, `previous` or `spec.version`.
+    /// `stable`, `candidate`, `previous`, `spec.version` or, where only a snapshot names it, [`SNAPSHOT`].
     pub role: &'static str,
     /// Version without the index, such as `v3`.
     pub version: String,
 }
+
+/// Role of a version that a release's status does not name: a lost status, or a revision that is being taken away.
+pub const SNAPSHOT: &str = "a revision that it keeps";
 
 impl Observed {
     /// What became of the Job `name` of the owner `uid`; its nonce is its name.
@@ -126,9 +133,18 @@ pub async fn observe(ctx: &Context, object: &Arc<VectorIndex>) -> Result<Option<
 async fn releases(ctx: &Context, namespace: &str, index: &str) -> Result<(Vec<Use>, Vec<String>), Error> {
     let mut uses = Vec::new();
     let mut unreadable = Vec::new();
+    // Before the releases: a revision that begins in between stands in the status that is read then.
+    let stored = read::snapshots(ctx, namespace).await?;
     for guard in read::guarded::<RagRelease>(ctx, namespace).await? {
         match guard.0 {
-            Ok(release) => uses.extend(uses_of(&release, index)),
+            Ok(release) => {
+                let mut named = uses_of(&release, index);
+                let (kept, odd) = kept_of(&release, index, &stored);
+                let more = kept.into_iter().filter(|k| !named.iter().any(|n| n.version == k.version));
+                named.extend(more.collect::<Vec<Use>>());
+                uses.extend(named);
+                unreadable.extend(odd);
+            }
             Err(invalid) => unreadable.push(invalid.metadata.name.unwrap_or_default()),
         }
     }
@@ -154,6 +170,21 @@ pub fn uses_of(release: &RagRelease, index: &str) -> Vec<Use> {
             (of == index).then(|| Use { release: release.name_any(), role, version: version.to_owned() })
         })
         .collect()
+}
+
+/// The versions of `index` that the snapshots of a release name, and the snapshots that cannot be read.
+fn kept_of(release: &RagRelease, index: &str, stored: &[ControllerRevision]) -> (Vec<Use>, Vec<String>) {
+    let (mut uses, mut odd) = (Vec::new(), Vec::new());
+    for (name, snapshot) in kept(release, stored) {
+        match snapshot {
+            Some(snapshot) if snapshot.index == index => {
+                uses.push(Use { release: release.name_any(), role: SNAPSHOT, version: snapshot.version });
+            }
+            Some(_) => {}
+            None => odd.push(format!("{} (ControllerRevision {name})", release.name_any())),
+        }
+    }
+    (uses, odd)
 }
 
 /// Every claim that the spec or a version names, as it is found.
@@ -318,6 +349,7 @@ mod tests {
         BTreeMap::from([
             (format!("{ours}/vectorindexes/handbook"), index.clone()),
             (format!("{ours}/ragreleases"), list("RagRelease", json!([pinned, odd]))),
+            ("/apis/apps/v1/namespaces/team/controllerrevisions".to_owned(), list("ControllerRevision", json!([]))),
             ("/apis/batch/v1/namespaces/team/jobs".to_owned(), list("Job", json!([]))),
             (format!("/apis/batch/v1/namespaces/team/jobs/{foreign}"), job),
             (format!("{core}/pods"), list("Pod", json!([]))),
@@ -349,6 +381,57 @@ mod tests {
         let named = Use { release: "shop".to_owned(), role: "spec.version", version: "v1".to_owned() };
         assert_eq!(seen.uses, [named]);
         assert_eq!(seen.foreign.len(), 1);
+    }
+
+    /// A release with this status, and a stored revision of it with these data.
+    fn releases(status: &Value, data: &Value) -> BTreeMap<String, Value> {
+        let release = json!({"apiVersion": "ragops.dev/v1alpha1", "kind": "RagRelease",
+            "metadata": {"name": "shop", "namespace": "team", "uid": "shop-1"}, "status": status, "spec": {
+            "indexRef": {"name": "other"}, "traffic": {"gateway": {"parentRefs": [{"name": "public"}]}}}});
+        let owner = |uid: &str| {
+            json!([{"apiVersion": "ragops.dev/v1alpha1", "kind": "RagRelease", "name": "shop", "uid": uid,
+                "controller": true}])
+        };
+        let stored = |name: &str, uid: &str| {
+            json!({"metadata": {"name": name, "namespace": "team", "ownerReferences": owner(uid)}, "revision": 1,
+                "data": data})
+        };
+        let kept = json!([stored("shop-a", "shop-1"), stored("shop-b", "gone")]);
+        let mut world = world(&index());
+        let ours = "/apis/ragops.dev/v1alpha1/namespaces/team/ragreleases".to_owned();
+        world.insert(ours, list("RagRelease", json!([release])));
+        let path = "/apis/apps/v1/namespaces/team/controllerrevisions".to_owned();
+        world.insert(path, list("ControllerRevision", kept));
+        world
+    }
+
+    async fn seen(world: BTreeMap<String, Value>) -> Observed {
+        let cached: VectorIndex = serde_json::from_value(index()).unwrap();
+        observe(&api(world).await, &Arc::new(cached)).await.unwrap().unwrap().1
+    }
+
+    fn snapshot(index: &str, version: &str) -> Value {
+        json!({"revision": "0123456789", "index": index, "version": version, "physical": "p", "claim": "c",
+            "model": "m", "image": "i", "tuple": {"contentDigest": "c", "fingerprint": "f", "search": {},
+            "retrieval": {}}})
+    }
+
+    #[tokio::test]
+    async fn a_version_that_only_a_snapshot_names_is_in_use() {
+        let seen_by = |role: &'static str| Use { release: "shop".to_owned(), role, version: "v1".to_owned() };
+        let lost = seen(releases(&json!({}), &snapshot("handbook", "v1"))).await;
+        assert_eq!((lost.uses, lost.unreadable), (vec![seen_by(SNAPSHOT)], vec![]));
+        let stable = json!({"stable": {"revision": "0123456789", "version": "handbook/v1", "weight": 100, "image": "i",
+            "since": "2026-01-01T00:00:00Z"}});
+        assert_eq!(seen(releases(&stable, &snapshot("handbook", "v1"))).await.uses, [seen_by("stable")]);
+        let other = seen(releases(&json!({}), &snapshot("other", "v1"))).await;
+        assert_eq!((other.uses, other.unreadable), (vec![], vec![]));
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_that_cannot_be_read_may_use_any_version() {
+        let seen = seen(releases(&json!({}), &json!({"revision": 7}))).await;
+        assert_eq!((seen.uses, seen.unreadable), (vec![], vec!["shop (ControllerRevision shop-a)".to_owned()]));
     }
 
     #[tokio::test]

@@ -1,11 +1,12 @@
 //! What a pass over an EmbeddingModel reads.
 //!
 //! Invariant: reads only; absence is data.
+#![allow(clippy::disallowed_methods)] // It looks at the clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, PodTemplateSpec, Service};
 use kube::core::DeserializeGuard;
@@ -19,6 +20,7 @@ use crate::controller::config::Config;
 use crate::controller::context::Context;
 use crate::controller::error::Error;
 use crate::controller::read;
+use crate::controller::release::revision::{Snapshot, kept};
 
 /// What was read.
 #[derive(Clone, Debug)]
@@ -126,15 +128,19 @@ async fn config_maps(ctx: &Context, namespace: &str, endpoints: &[&Endpoint]) ->
 
 async fn users(ctx: &Context, namespace: &str, name: &str) -> Result<Vec<String>, Error> {
     let indexes = read::guarded::<VectorIndex>(ctx, namespace).await?;
+    // Before the releases: a revision that begins in between stands in the status that is read then.
+    let stored = read::snapshots(ctx, namespace).await?;
     let releases = read::guarded::<RagRelease>(ctx, namespace).await?;
-    Ok(who_uses(name, &indexes, &releases))
+    Ok(who_uses(name, &indexes, &releases, &stored))
 }
 
-/// Who names the model: indexes, and releases that run a version which it built.
+/// Who names the model: indexes, and releases that run a version which it built or whose snapshots name it: from
+/// those their pods are made, also when index and version are long gone.
 fn who_uses(
     name: &str,
     indexes: &[DeserializeGuard<VectorIndex>],
     releases: &[DeserializeGuard<RagRelease>],
+    stored: &[ControllerRevision],
 ) -> Vec<String> {
     let mut found: Vec<String> = unreadable("VectorIndex", indexes).chain(unreadable("RagRelease", releases)).collect();
     let readable: Vec<&VectorIndex> = indexes.iter().filter_map(|g| g.0.as_ref().ok()).collect();
@@ -148,10 +154,20 @@ fn who_uses(
         })
         .collect();
     for release in releases.iter().filter_map(|g| g.0.as_ref().ok()) {
-        let used = versions_in_use(release).into_iter().find(|version| built.contains(*version));
-        found.extend(used.map(|version| format!("RagRelease {} ({version})", release.name_any())));
+        let used = versions_in_use(release).into_iter().find(|version| built.contains(*version)).map(str::to_owned);
+        let named =
+            used.or_else(|| kept(release, stored).find_map(|(stored, snapshot)| by_snapshot(name, stored, snapshot)));
+        found.extend(named.map(|version| format!("RagRelease {} ({version})", release.name_any())));
     }
     found
+}
+
+/// The version that a snapshot of this model reads; of one that cannot be read, its own name.
+fn by_snapshot(model: &str, stored: String, snapshot: Option<Snapshot>) -> Option<String> {
+    match snapshot {
+        Some(snapshot) => (snapshot.model == model).then(|| snapshot.version_text()),
+        None => Some(format!("ControllerRevision {stored}, which cannot be read")),
+    }
 }
 
 /// Index versions that a release runs or may go back to, such as `handbook/v3`.
@@ -222,23 +238,48 @@ mod tests {
     #[test]
     fn an_index_that_names_the_model_uses_it() {
         let indexes = guards(&[index("a", "m", "m"), index("b", "other", "other")]);
-        assert_eq!(who_uses("m", &indexes, &[]), ["VectorIndex a"]);
-        assert_eq!(who_uses("nobody", &indexes, &[]), Vec::<String>::new());
+        assert_eq!(who_uses("m", &indexes, &[], &[]), ["VectorIndex a"]);
+        assert_eq!(who_uses("nobody", &indexes, &[], &[]), Vec::<String>::new());
     }
 
     #[test]
     fn a_release_that_runs_or_may_go_back_to_its_version_uses_it() {
         let indexes = guards(&[index("i", "new", "m")]);
         for role in ["stable", "candidate", "previous"] {
-            assert_eq!(who_uses("m", &indexes, &guards(&[release(role, "i/v1")])), ["RagRelease r (i/v1)"], "{role}");
-            assert_eq!(who_uses("m", &indexes, &guards(&[release(role, "i/v2")])), Vec::<String>::new(), "{role}");
+            assert_eq!(
+                who_uses("m", &indexes, &guards(&[release(role, "i/v1")]), &[]),
+                ["RagRelease r (i/v1)"],
+                "{role}"
+            );
+            assert_eq!(who_uses("m", &indexes, &guards(&[release(role, "i/v2")]), &[]), Vec::<String>::new(), "{role}");
         }
+    }
+
+    #[test]
+    fn a_release_whose_snapshot_names_it_uses_it_though_its_status_and_the_index_are_gone() {
+        let mut shop = release("stable", "i/v9");
+        shop["metadata"]["uid"] = json!("shop-1");
+        shop["status"] = json!({});
+        let stored = |data: Value| -> Vec<ControllerRevision> {
+            let owner = json!([{"apiVersion": "ragops.dev/v1alpha1", "kind": "RagRelease", "name": "r",
+                "uid": "shop-1", "controller": true}]);
+            let stored = json!({"metadata": {"name": "r-a", "ownerReferences": owner}, "revision": 1, "data": data});
+            vec![serde_json::from_value(stored).unwrap()]
+        };
+        let snapshot = |model: &str| {
+            json!({"revision": "a", "index": "i", "version": "v1", "physical": "p", "claim": "c", "model": model,
+                "image": "i", "tuple": {"contentDigest": "c", "fingerprint": "f", "search": {}, "retrieval": {}}})
+        };
+        let users = |data| who_uses("m", &[], &guards(&[shop.clone()]), &stored(data));
+        assert_eq!(users(snapshot("m")), ["RagRelease r (i/v1)"]);
+        assert_eq!(users(snapshot("other")), Vec::<String>::new());
+        assert_eq!(users(json!(7)), ["RagRelease r (ControllerRevision r-a, which cannot be read)"]);
     }
 
     #[test]
     fn what_cannot_be_read_may_use_it() {
         let broken =
             json!({"apiVersion": "ragops.dev/v1alpha1", "kind": "VectorIndex", "metadata": {"name": "x"}, "spec": 7});
-        assert_eq!(who_uses("m", &guards(&[broken]), &[]), ["VectorIndex x (cannot be read)"]);
+        assert_eq!(who_uses("m", &guards(&[broken]), &[], &[]), ["VectorIndex x (cannot be read)"]);
     }
 }

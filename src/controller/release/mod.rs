@@ -37,6 +37,10 @@ impl Controlled for Releases {
         plan::plan(object, observed)
     }
 
+    fn forget(ctx: &Context, namespace: &str, name: &str) {
+        ctx.signals.forget(namespace, name);
+    }
+
     /// While a candidate has traffic, the way back may not wait longer than this for an API server that came back.
     fn patience(release: &RagRelease) -> Duration {
         let candidate = release.status.as_ref().and_then(|s| s.candidate.as_ref());

@@ -190,3 +190,49 @@ pub fn evaluate_job(release: &RagRelease, config: &Config, gate: &FrozenGate, na
     });
     serde_json::to_value(job).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Pods of a kept revision run the image that it began with and are told this: a field beyond it is refused by
+    /// that image, and another text rolls every pod. What is added must be left out while it has its default.
+    const TOLD: &str = concat!(
+        r#"{"run":"REV","task":{"serve":{"contentDigest":"c0ffee","encoder":{"apiKey":false,"batchSize":64,"#,
+        r#""caBundle":false,"identity":{"dimensions":8,"distance":"Cosine","maxInputTokens":512,"model":"words","#,
+        r#""normalize":true,"prefixes":{"passage":"","query":""},"revision":""},"maxConcurrency":4,"model":"words","#,
+        r#""timeout":"30s","url":"https://encoder/v1"},"physical":"docs-v1","release":"shop","#,
+        r#""retrieval":{"fusion":{"rrf":{"k":60}},"mode":"Vector","overfetch":10,"topK":10},"revision":"REV","#,
+        r#""search":{"exactBelow":20000},"version":"docs/v1"}},"v":1}"#
+    );
+
+    #[test]
+    fn an_upgrade_tells_the_pods_of_a_kept_revision_nothing_new() {
+        let release: RagRelease = serde_json::from_value(json!({
+            "apiVersion": "ragops.dev/v1alpha1", "kind": "RagRelease",
+            "metadata": {"name": "shop", "namespace": "team", "uid": "uid-shop"},
+            "spec": {"indexRef": {"name": "docs"}, "traffic": {"gateway": {"parentRefs": [{"name": "public"}]}}}
+        }))
+        .unwrap();
+        let endpoint = json!({"openAI": {"url": "https://encoder/v1"}});
+        let encoder: EmbeddingModel = serde_json::from_value(json!({
+            "apiVersion": "ragops.dev/v1alpha1", "kind": "EmbeddingModel", "metadata": {"name": "words"},
+            "spec": {"model": "words", "dimensions": 8, "endpoint": endpoint},
+            "status": {"url": "https://encoder/v1", "endpoint": endpoint}
+        }))
+        .unwrap();
+        let snapshot: Snapshot = serde_json::from_value(json!({
+            "revision": "REV", "index": "docs", "version": "v1", "physical": "docs-v1", "claim": "c", "model": "words",
+            "image": "i",
+            "tuple": {"contentDigest": "c0ffee", "fingerprint": "0123456789ab", "search": {}, "retrieval": {}}
+        }))
+        .unwrap();
+        let body = deployment(&release, &Config::plain(), &snapshot, &encoder, false).unwrap();
+        let env = body["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap().clone();
+        let job = env.iter().find(|e| e["name"] == "RAG_JOB").unwrap()["value"].as_str().unwrap();
+        let told: Value = serde_json::from_str(job).unwrap();
+        assert_eq!(told.to_string(), TOLD);
+    }
+}

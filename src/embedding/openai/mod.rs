@@ -6,6 +6,7 @@
 //! Invariants: at most `max_concurrency` requests are in flight; each has a time limit; all attempts of one
 //! request end within [`Patience::total`]; an answer is read up to the size that its vectors can have; no error
 //! holds the token, a text or the server's own words, since errors end in an object's status.
+#![allow(clippy::disallowed_methods)] // It looks at the clock.
 
 use std::path::PathBuf;
 use std::time::Duration;

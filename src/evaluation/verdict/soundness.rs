@@ -47,7 +47,11 @@ fn slices(criteria: &Criteria<'_>, evidence: &Evidence) -> Option<String> {
     let rules = criteria.slices?;
     let guards = criteria.rules.iter().filter(|rule| guarded(rule)).count() as u64;
     let queries = evidence.coverage.queries;
-    let most = (queries / rules.min_queries()).saturating_mul(rules.by().len() as u64).saturating_mul(guards);
+    let most = queries
+        .checked_div(rules.min_queries())
+        .unwrap_or(queries)
+        .saturating_mul(rules.by().len() as u64)
+        .saturating_mul(guards);
     if let Some(found) = evidence.guardrails.filter(|found| *found > most) {
         return Some(format!("{found} slices of metrics are guardrails, {queries} queries make {most} at most"));
     }

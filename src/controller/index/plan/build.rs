@@ -107,7 +107,7 @@ fn begin(draft: &mut Draft<'_>, spec: &Spec<'_>, wanted: &Wanted) -> State {
     let now = draft.now();
     draft.status.last_number = number;
     draft.status.built_for = Some(wanted.digest.clone());
-    draft.status.build = Some(BuildStatus { version: name.clone(), progress: None });
+    draft.status.build = Some(BuildStatus { version: name.clone() });
     if let Some(token) = &wanted.token {
         inputs::record(draft, token, &name);
     }

@@ -8,7 +8,7 @@ use super::super::{declared, render};
 use super::{LATER, Pass};
 use crate::api::model::ManagedEndpoint;
 use crate::controller::attempt::{Fault, Outcome, has_ended};
-use crate::controller::plan::{Action, ChildKind, body, difference};
+use crate::controller::plan::{Action, ChildKind, body, put};
 use crate::controller::read::is_owned;
 use crate::worker::receipt::ProbeReport;
 
@@ -108,10 +108,7 @@ fn keep(server: &render::Server<'_>, live: &Live, actions: &mut Vec<Action>) {
         (ChildKind::Service, body(&server.service()), live.service.as_ref().map(body)),
     ];
     for (kind, wanted, live) in children {
-        let why = live.map_or_else(|| Some(" is absent".to_owned()), |live| difference(&live, &wanted));
-        if let Some(why) = why {
-            actions.push(Action::Apply { kind, name: server.name.clone(), body: wanted, why });
-        }
+        actions.extend(put(kind, &server.name, live.as_ref(), wanted));
     }
 }
 

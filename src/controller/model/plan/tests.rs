@@ -133,7 +133,8 @@ impl World {
                 body["metadata"]["uid"] = uid.into();
                 assert!(self.jobs.insert(name, body).is_none(), "a Job is made once");
             }
-            Action::Apply { kind, name, body, .. } => {
+            Action::Create { kind: kind @ (ChildKind::Deployment | ChildKind::Service), name, body }
+            | Action::Apply { kind, name, body, .. } => {
                 assert!(body["apiVersion"].is_string() && body["kind"].is_string());
                 let old = self.objects.get(&(kind.word(), name.clone())).cloned().unwrap_or_default();
                 let mut new = body;

@@ -6,12 +6,11 @@
 use std::collections::BTreeSet;
 
 use kube::{Resource, ResourceExt};
-use serde::Serialize;
 
 use super::target::Target;
 use super::{Draft, FOREIGN};
 use crate::api::names;
-use crate::controller::plan::{Action, ChildKind, difference};
+use crate::controller::plan::{Action, ChildKind, body, put};
 use crate::controller::read::Referred;
 use crate::controller::release::render;
 use crate::controller::release::revision::Snapshot;
@@ -35,7 +34,7 @@ impl Draft<'_> {
                     let number = world.snapshots.iter().map(|s| s.revision).max().unwrap_or(0).saturating_add(1);
                     let body = render::snapshot(self.release, wanted, number);
                     let name = service_name(&self.release.name_any(), revision);
-                    self.create(ChildKind::ControllerRevision, name, body);
+                    self.write(Some(Action::Create { kind: ChildKind::ControllerRevision, name, body }));
                     wanted.as_ref().clone()
                 }
                 (None, _) => continue,
@@ -57,30 +56,21 @@ impl Draft<'_> {
         };
         let service = render::service(self.release, &snapshot.revision);
         let name = service_name(&self.release.name_any(), &snapshot.revision);
-        let live = world.deployments.iter().find(|d| d.name_any() == name);
-        self.put(ChildKind::Deployment, &name, live, deployment);
-        let live = world.services.iter().find(|s| s.name_any() == name);
-        self.put(ChildKind::Service, &name, live, service);
-    }
-
-    fn put<K: Serialize>(&mut self, kind: ChildKind, name: &str, live: Option<&K>, body: serde_json::Value) {
-        let name = name.to_owned();
-        let Some(live) = live else {
-            self.create(kind, name, body);
-            return;
-        };
-        if let Some(why) = difference(&serde_json::to_value(live).unwrap_or_default(), &body) {
-            self.plan.actions.push(Action::Apply { kind, name, body, why });
-        }
+        let live = world.deployments.iter().find(|d| d.name_any() == name).map(body);
+        self.write(put(ChildKind::Deployment, &name, live.as_ref(), deployment));
+        let live = world.services.iter().find(|s| s.name_any() == name).map(body);
+        self.write(put(ChildKind::Service, &name, live.as_ref(), service));
     }
 
     /// Where something foreign stands nothing is made, and nobody tells when it is gone: it is not watched.
-    fn create(&mut self, kind: ChildKind, name: String, body: serde_json::Value) {
-        if self.world().is_some_and(|world| world.in_the_way.contains(&(kind, name.clone()))) {
-            self.plan.look_again(FOREIGN);
-            return;
+    fn write(&mut self, action: Option<Action>) {
+        let stands = |kind: &ChildKind, name: &String| {
+            self.world().is_some_and(|world| world.in_the_way.contains(&(*kind, name.clone())))
+        };
+        match action {
+            Some(Action::Create { kind, name, .. }) if stands(&kind, &name) => self.plan.look_again(FOREIGN),
+            action => self.plan.actions.extend(action),
         }
-        self.plan.actions.push(Action::Create { kind, name, body });
     }
 
     fn remove_unused(&mut self, used: &BTreeSet<String>) {

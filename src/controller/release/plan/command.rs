@@ -198,8 +198,10 @@ pub fn manager<K: ResourceExt>(object: &K, annotation: &str) -> String {
 pub fn remember(commands: &mut Vec<HandledCommand>, handled: HandledCommand) {
     commands.push(handled);
     while commands.len() > KEPT {
-        let superseded =
-            commands.iter().enumerate().position(|(i, c)| commands.iter().skip(i + 1).any(|l| l.command == c.command));
+        let superseded = commands
+            .iter()
+            .enumerate()
+            .position(|(i, c)| commands.iter().skip(i.saturating_add(1)).any(|l| l.command == c.command));
         match superseded {
             Some(i) => drop(commands.remove(i)),
             None => break,

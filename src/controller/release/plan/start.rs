@@ -10,7 +10,11 @@ use crate::controller::read::Referred;
 use crate::controller::release::revision::Snapshot;
 
 impl Draft<'_> {
-    pub(super) fn start(&mut self, snapshot: &Snapshot, spec: &Validated) -> State {
+    pub(super) fn start(&mut self, target: &Snapshot, spec: &Validated) -> State {
+        // A revision that is still kept comes back as it was: its pods are made from that snapshot, with the
+        // directory and the image that it names.
+        let kept = self.snapshot(&target.revision);
+        let snapshot = kept.as_ref().unwrap_or(target);
         let frozen = match self.freeze_gates() {
             Ok(frozen) => frozen,
             Err(state) => return state,

@@ -4,6 +4,7 @@ mod commands;
 mod crash;
 mod explore;
 mod gates;
+mod kept;
 mod life;
 mod nature;
 mod route;

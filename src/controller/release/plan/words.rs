@@ -18,7 +18,7 @@ const MESSAGE: usize = 4_096;
 
 /// The head of a message that fits the summary: whole sentences, or a cut one where even the first is too long.
 fn summary(message: &str) -> String {
-    let ends = message.match_indices(". ").map(|(at, _)| at + 1).chain([message.len()]);
+    let ends = message.match_indices(". ").map(|(at, _)| at.saturating_add(1)).chain([message.len()]);
     let fits = |end: &usize| message.get(..*end).is_some_and(|head| head.chars().count() <= SUMMARY);
     match ends.filter(fits).last().and_then(|end| message.get(..end)) {
         Some(head) => head.to_owned(),

@@ -104,7 +104,7 @@ fn an_edit_by_hand_is_set_back() {
     w.objects.remove(&key);
     let plan = w.pass();
     assert!(
-        matches!(plan.actions.as_slice(), [Action::Apply { kind: ChildKind::Deployment, .. }]),
+        matches!(plan.actions.as_slice(), [Action::Create { kind: ChildKind::Deployment, .. }]),
         "{:?}",
         plan.actions
     );
@@ -117,7 +117,7 @@ fn what_the_server_adds_to_our_objects_is_no_difference() {
     let live = w.objects.get_mut(&key).unwrap();
     live["spec"]["progressDeadlineSeconds"] = json!(600);
     live["spec"]["template"]["spec"]["dnsPolicy"] = json!("ClusterFirst");
-    live["metadata"]["annotations"] = json!({"deployment.kubernetes.io/revision": "1"});
+    live["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = json!("1");
     w.objects.get_mut(&("Service", "words".to_owned())).unwrap()["spec"]["clusterIP"] = json!("10.0.0.1");
     assert_eq!(w.pass().actions, Vec::new());
 }

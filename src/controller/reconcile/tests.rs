@@ -1,0 +1,106 @@
+//! The frame of a pass: what becomes of an error, of a conflict that stays, and of a panic.
+
+use std::sync::Mutex;
+
+use axum::http::StatusCode;
+
+use super::*;
+use crate::api::{RagRelease, RagReleaseStatus};
+use crate::controller::apply::tests::{Answer, Server, release};
+use crate::controller::plan::body;
+
+/// A controller that wants another status, or panics when its object says so.
+struct Odd;
+
+/// What it was told to let go of.
+static FORGOTTEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+impl Controlled for Odd {
+    const WORD: &'static str = "odd";
+    type Object = RagRelease;
+    type Status = RagReleaseStatus;
+    type Observed = ();
+
+    async fn observe(_ctx: &Context, object: Arc<RagRelease>) -> Result<Seen<Self>, Error> {
+        Ok(Some((RagRelease::clone(&object), ())))
+    }
+
+    fn plan(object: &RagRelease, _observed: &()) -> Plan<RagReleaseStatus> {
+        assert!(!object.spec.paused, "an odd object");
+        Plan::of(RagReleaseStatus { observed_generation: 2, ..RagReleaseStatus::default() })
+    }
+
+    fn forget(_ctx: &Context, namespace: &str, name: &str) {
+        FORGOTTEN.lock().unwrap().push(format!("{namespace}/{name}"));
+    }
+}
+
+async fn passes(server: &Server, release: &RagRelease) -> Requeue {
+    pass::<Odd>(Arc::new(DeserializeGuard(Ok(release.clone()))), server.ctx.clone()).await
+}
+
+fn conflict() -> Answer {
+    Answer::Refused(StatusCode::CONFLICT, "Conflict")
+}
+
+#[tokio::test]
+async fn a_conflict_is_silent_once_and_told_when_it_stays() {
+    let mut server = Server::answering((0..7).map(|_| conflict())).await;
+    let soon = Requeue::requeue(Duration::from_secs(1));
+    for _ in 1..STUBBORN {
+        assert_eq!(passes(&server, &release()).await, soon);
+    }
+    assert!(!server.ctx.metrics.text().contains("reconcile_errors_total{"), "a race is no error");
+    let first = passes(&server, &release()).await;
+    assert_ne!(first, soon, "a conflict that stays is met less often");
+    let (reason, text) = server.event().await;
+    assert_eq!(reason, "WriteConflict");
+    assert!(text.starts_with("5 passes in a row") && text.contains("status of RagRelease team/shop"), "{text}");
+    assert_ne!(passes(&server, &release()).await, first, "and less often again");
+    assert!(server.ctx.metrics.text().contains(r#"reconcile_errors_total{controller="odd"} 2"#));
+}
+
+#[tokio::test]
+async fn a_pass_that_works_ends_the_count_of_conflicts() {
+    let works = || Answer::Here(body(&release()));
+    let answers = (0..9).map(|i| if i == 4 { works() } else { conflict() });
+    let server = Server::answering(answers).await;
+    for i in 0..9 {
+        let again = passes(&server, &release()).await;
+        let wanted = if i == 4 { Requeue::await_change() } else { Requeue::requeue(Duration::from_secs(1)) };
+        assert_eq!(again, wanted, "pass {i}");
+    }
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_is_told_on_the_object() {
+    let mut server = Server::answering([Answer::Refused(StatusCode::FORBIDDEN, "Forbidden")]).await;
+    passes(&server, &release()).await;
+    let (reason, text) = server.event().await;
+    assert_eq!(reason, "Forbidden");
+    assert!(text.contains("status of RagRelease team/shop") && text.contains("2-role.yaml"), "{text}");
+    assert_eq!(server.calls().len(), 1, "conditions stay as they were");
+}
+
+#[tokio::test]
+async fn a_panic_stays_with_its_object_and_is_told() {
+    let server = Server::answering([Answer::Here(body(&release())), Answer::Here(body(&release()))]).await;
+    let mut odd = release();
+    odd.spec.paused = true;
+    assert_eq!(passes(&server, &odd).await, Requeue::requeue(Duration::from_secs(300)));
+    let asked = server.asked();
+    assert_eq!(asked[1].call, "PATCH /apis/ragops.dev/v1alpha1/namespaces/team/ragreleases/shop/status");
+    let conditions = asked[1].body["status"]["conditions"].as_array().unwrap();
+    assert!(conditions.iter().any(|c| c["type"] == "Stalled" && c["reason"] == "InternalError"), "{conditions:?}");
+    assert!(server.ctx.metrics.text().contains(r#"reconcile_panics_total{controller="odd"} 1"#));
+}
+
+#[tokio::test]
+async fn what_is_gone_leaves_nothing_in_memory() {
+    let server = Server::answering([conflict(), conflict()]).await;
+    passes(&server, &release()).await;
+    passes(&server, &release()).await;
+    forget::<Odd>(&server.ctx, "team", "shop");
+    assert_eq!(server.ctx.failures.next("odd/team/shop").0, 1);
+    assert_eq!(*FORGOTTEN.lock().unwrap(), ["team/shop"]);
+}
