@@ -117,7 +117,14 @@ fn files(report: &mut Report, peers: &Peers, place: &TempDir) -> Result<()> {
         let (found, used) = peers.found::<Vec<f64>>(peer, &[&qrels, &run])?;
         for ((metric, ours), theirs) in METRICS.iter().zip(&means).zip(&found) {
             // Ours are printed with six decimals.
-            ensure!((ours - theirs).abs() <= 1e-6, "{metric}: rag evaluate {ours}, {name} {theirs}");
+            let same = (ours - theirs).abs() <= 1e-6;
+            // It sorts equal scores as they come, so that its means are no reference.
+            ensure!(same || peer == "ranx", "{metric}: rag evaluate {ours}, {name} {theirs}");
+            if !same {
+                report.note(format!(
+                    "{name}: {metric} is {theirs} where the others find {ours}; it breaks ties by chance."
+                ));
+            }
         }
         add(report, name, &[used]);
     }
@@ -132,7 +139,8 @@ fn add(report: &mut Report, name: &str, used: &[Used]) {
 fn evaluate(peers: &Peers, qrels: &str, run: &str) -> Result<Used> {
     let mut command = vec![env!("CARGO_BIN_EXE_rag"), "evaluate", "--qrels", qrels, "--candidate", run];
     command.extend(["--compat", "trec_eval_9", "--output", "json"]);
-    METRICS.iter().for_each(|metric| command.extend(["--metric", metric]));
+    let metrics = METRICS.map(|metric| format!("{metric}:floor=0"));
+    metrics.iter().for_each(|metric| command.extend(["--metric", metric]));
     let used = peers.measured(&command)?;
     ensure!(used.code == 0, "rag evaluate ended with {}: {}", used.code, used.out);
     Ok(used)
