@@ -18,6 +18,8 @@ mod data;
 mod gates;
 #[path = "e2e/hostile.rs"]
 mod hostile;
+#[path = "e2e/refused.rs"]
+mod refused;
 #[path = "e2e/report.rs"]
 mod report;
 #[path = "e2e/rights.rs"]
@@ -72,6 +74,8 @@ fn trials(runtime: &Arc<Runtime>, bench: &Arc<Bench>) -> Vec<Trial> {
         canary::a_release_deleted_in_mid_canary_leaves_nothing,
         canary::an_index_in_use_outlives_its_deletion,
         canary::the_same_yaml_fifty_times_makes_no_job,
+        refused::a_refused_host_name_is_told_and_blocks_no_way_back,
+        refused::pods_over_the_limit_of_their_namespace_are_told,
         hostile::a_poison_object_stops_nobody,
         hostile::an_image_that_cannot_be_pulled_is_named,
         gates::a_dataset_edited_after_its_check_is_read_again,

@@ -8,6 +8,7 @@
 //! since stored objects may predate them. A field exists only when it works.
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -84,9 +85,13 @@ pub struct VolumeSource {
 }
 
 /// CPU and memory of a pod. A limit without a request is the request too; a memory request without a limit is the
-/// limit too.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// limit too. A request may not be more than its limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!has(self.requests) || !has(self.limits) || !has(self.requests.cpu) || !has(self.limits.cpu) || quantity(self.requests.cpu).compareTo(quantity(self.limits.cpu)) <= 0")
+    .message("resources.requests.cpu must not be more than resources.limits.cpu"))]
+#[x_kube(validation = Rule::new("!has(self.requests) || !has(self.limits) || !has(self.requests.memory) || !has(self.limits.memory) || quantity(self.requests.memory).compareTo(quantity(self.limits.memory)) <= 0")
+    .message("resources.requests.memory must not be more than resources.limits.memory"))]
 pub struct Resources {
     /// What the scheduler reserves.
     #[serde(default, skip_serializing_if = "Option::is_none")]

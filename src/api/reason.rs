@@ -36,7 +36,7 @@ words! {
     /// Reasons of conditions and events.
     Reason {
         Succeeded, Progressing, InvalidSpec, InvalidObject, RefNotFound, JobFailed, ImagePullFailed,
-        PodUnschedulable, PodConfigError, ProgressDeadlineExceeded, InUse, InternalError, Forbidden, WriteConflict,
+        PodUnschedulable, PodConfigError, ProgressDeadlineExceeded, InUse, InternalError, Forbidden, Refused, WriteConflict,
         Probing, EndpointUnavailable, DimensionMismatch, NoisyEndpoint, FingerprintChanged, FingerprintSame,
         Building, Verifying, CountMismatch, NotOwned, ChecksPassed, ChecksFailed, ShrinkGuard, SelfRetrievalLow,
         DatasetInvalid, SourceUnavailable, VectorStoreUnavailable,

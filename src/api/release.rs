@@ -167,19 +167,27 @@ pub struct Traffic {
 }
 
 /// The parts of the HTTPRoute that users choose.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GatewayTraffic {
-    /// Gateways to attach to, 1 to 4.
+    /// Gateways to attach to, 1 to 4. Two references to one Gateway need a sectionName each.
     #[schemars(length(min = 1, max = 4))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.name == a.name && b.?__namespace__ == a.?__namespace__ && (!has(a.sectionName) || !has(b.sectionName) || b.sectionName == a.sectionName)))")
+        .message("references of parentRefs to the same Gateway must have a sectionName each, all different"))]
     pub parent_refs: Vec<ParentRef>,
-    /// Host names to answer to, at most 8. Default: those of the Gateway's listeners.
+    /// Host names to answer to, at most 8: DNS names in lower case, without port; `*.` may stand before one. Default:
+    /// those of the Gateway's listeners.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(min = 1, max = 253)))]
+    #[x_kube(validation = Rule::new(r"self.all(h, h.matches('^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$'))")
+        .message("hostnames must be DNS names in lower case without port or scheme, such as `search.example.com` or `*.example.com`"))]
     pub hostnames: Vec<String>,
-    /// Prefix of the path, default `/`. The servers ignore what stands before the last `/v1/`.
+    /// Prefix of the path, default `/`, without `//`, `/./` and `/../`. The servers ignore what stands before the last
+    /// `/v1/`.
     #[serde(default = "default_path_prefix")]
     #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/[-A-Za-z0-9/._~]*$"))]
+    #[x_kube(validation = Rule::new(r"!self.contains('//') && !self.matches('/[.][.]?(/|$)')")
+        .message("pathPrefix must not hold `//`, `/./` or `/../`"))]
     pub path_prefix: String,
 }
 
@@ -192,11 +200,14 @@ pub struct ParentRef {
     pub name: String,
     /// Namespace of the Gateway, under its allowedRoutes. Default: the release's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub namespace: Option<String>,
     /// Listener of the Gateway. Default: all that fit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub section_name: Option<String>,
 }
 

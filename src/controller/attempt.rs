@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 
@@ -227,6 +228,15 @@ pub fn why_stuck(pod: &Pod) -> Option<(Reason, String)> {
     Some((Reason::PodUnschedulable, format!("Pod {name} cannot be scheduled: {told}.")))
 }
 
+/// Why a Deployment can make no pod, if that is so: a quota, a LimitRange or a policy refuses it.
+pub fn pods_refused(deployment: &Deployment) -> Option<(Reason, String)> {
+    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
+    let refused = conditions.iter().find(|c| c.type_ == "ReplicaFailure" && c.status == "True")?;
+    let told = refused.message.as_deref().unwrap_or_default().trim_end_matches('.');
+    let name = deployment.metadata.name.as_deref().unwrap_or_default();
+    Some((Reason::Refused, format!("No pod of Deployment {name} can be made: {told}.")))
+}
+
 /// Whether a pod has waited so long for its volumes that one of them is probably missing: the kubelet tells it
 /// in events only.
 pub fn waits_for_volumes(pod: &Pod, now: Timestamp) -> bool {
@@ -375,5 +385,24 @@ mod tests {
         let (reason, text) = why_stuck(&pod).unwrap();
         assert_eq!(reason, Reason::ImagePullFailed);
         assert!(text.contains("nowhere/rag:9"), "{text}");
+    }
+
+    #[test]
+    fn pods_that_are_refused_are_told_in_the_words_of_who_refuses() {
+        let deployment = |status: &str| -> Deployment {
+            let told = "pods \"shop-1-x\" is forbidden: maximum memory usage per Container is 3Gi.";
+            serde_json::from_value(json!({"metadata": {"name": "shop-1"}, "status": {"conditions": [
+                {"type": "Progressing", "status": "True", "message": "makes pods"},
+                {"type": "ReplicaFailure", "status": status, "reason": "FailedCreate", "message": told}
+            ]}}))
+            .unwrap()
+        };
+        assert_eq!(pods_refused(&deployment("False")), None);
+        assert_eq!(pods_refused(&Deployment::default()), None);
+        let (reason, told) = pods_refused(&deployment("True")).unwrap();
+        assert_eq!(reason, Reason::Refused);
+        let text = "No pod of Deployment shop-1 can be made: pods \"shop-1-x\" is forbidden: maximum memory usage per \
+                    Container is 3Gi.";
+        assert_eq!(told, text);
     }
 }

@@ -6,6 +6,7 @@
 
 use jiff::Timestamp;
 
+use super::error::Refusal;
 use crate::api::{Condition, ConditionType, Reason};
 
 /// Where an object stands.
@@ -47,6 +48,19 @@ impl State {
 
     pub fn stalled(reason: Reason, message: impl Into<String>) -> Self {
         Self::Stalled { reason, message: message.into() }
+    }
+
+    /// What the API server does not take stands in the way of all that would follow. A state that somebody must act on
+    /// already keeps its reason and says it too.
+    pub fn unless_refused(self, refusal: Option<&Refusal>) -> Self {
+        let Some(told) = refusal.map(Refusal::told) else { return self };
+        match self {
+            Self::Stalled { reason, message } if message.contains(&told) => Self::Stalled { reason, message },
+            Self::Stalled { reason, message } => Self::Stalled { reason, message: format!("{message} {told}") },
+            Self::Ready { message, .. } | Self::Reconciling { message, .. } => {
+                Self::Stalled { reason: Reason::Refused, message: format!("{told} {message}") }
+            }
+        }
     }
 
     pub fn reason(&self) -> Reason {
@@ -146,6 +160,20 @@ mod tests {
                 assert!(!both, "{conditions:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_refusal_stands_before_what_would_follow_and_beside_what_stalls() {
+        let refusal = Refusal { what: "Job team/a".to_owned(), why: "cpu: too much".to_owned() };
+        let told = refusal.told();
+        for state in [State::ready(Reason::Promoted, "serves"), State::waiting(Reason::Preparing, "waits")] {
+            assert_eq!(state.clone().unless_refused(None), state);
+            let refused = state.clone().unless_refused(Some(&refusal));
+            assert_eq!(refused, State::stalled(Reason::Refused, format!("{told} {}", state.message())));
+            assert_eq!(refused.clone().unless_refused(Some(&refusal)), refused, "it is said once");
+        }
+        let stalled = State::stalled(Reason::RolledBack, "rolled back").unless_refused(Some(&refusal));
+        assert_eq!(stalled, State::stalled(Reason::RolledBack, format!("rolled back {told}")));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::spec;
 use crate::api::Resources;
 use crate::yaml;
 
@@ -84,6 +85,8 @@ pub enum ConfigError {
         "the configuration {path} is wrong: `scope.namespaces` must name at least one namespace, or write `scope: Cluster`"
     )]
     NoNamespace { path: String },
+    #[error("the configuration {path} is wrong: {problem}")]
+    Resources { path: String, problem: spec::Invalid },
 }
 
 /// Reads and checks the file.
@@ -98,6 +101,8 @@ fn parse(text: &str, path: &str) -> Result<Config, ConfigError> {
     if config.image.trim().is_empty() {
         return Err(ConfigError::NoImage { path: path.to_owned() });
     }
+    spec::resources("resources", config.resources.as_ref())
+        .map_err(|problem| ConfigError::Resources { path: path.to_owned(), problem })?;
     match &config.scope {
         Scope::Namespaces { namespaces } if namespaces.is_empty() => {
             Err(ConfigError::NoNamespace { path: path.to_owned() })
@@ -127,5 +132,8 @@ mod tests {
         assert!(parse("image: rag:1\nimagee: x\n", "f").unwrap_err().to_string().contains("imagee"));
         assert!(parse("image: ''\n", "f").is_err());
         assert!(parse("image: a\nscope: {namespaces: []}\n", "f").is_err());
+        let much = "image: a\nresources: {requests: {cpu: '2'}, limits: {cpu: '1'}}\n";
+        let told = parse(much, "f").unwrap_err().to_string();
+        assert!(told.contains("`resources.requests.cpu` is `2`, more than the limit of `1`"), "{told}");
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::backoff;
 use super::config::Config;
+use super::error::Refusal;
 use super::event::{Note, cut};
 use super::metrics::Metrics;
 use super::signals::Signals;
@@ -24,6 +25,7 @@ pub struct Context {
     pub metrics: Metrics,
     pub events: Events,
     pub failures: Failures,
+    pub refusals: Refusals,
     pub signals: Signals,
 }
 
@@ -42,6 +44,35 @@ impl Failures {
 
     pub fn reset(&self, key: &str) {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(key);
+    }
+}
+
+/// What the API server did not take of each object when it was tried last.
+///
+/// Why in memory: it says what stands in the way now, and the next try finds out again.
+#[derive(Default)]
+pub struct Refusals(Mutex<HashMap<String, (i64, Refusal)>>);
+
+impl Refusals {
+    pub fn of(&self, key: &str) -> Option<Refusal> {
+        let map = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        map.get(key).map(|(_, refusal)| refusal.clone())
+    }
+
+    /// Keeps it, and says whether it is news. The words about the same write of the same generation stay as they were
+    /// first: a webhook that puts a number of its own into each answer would change the status for ever.
+    pub fn keep(&self, key: &str, generation: i64, refusal: Refusal) -> bool {
+        let mut map = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let known = map.get(key).is_some_and(|(at, kept)| *at == generation && kept.what == refusal.what);
+        if !known {
+            map.insert(key.to_owned(), (generation, refusal));
+        }
+        !known
+    }
+
+    /// Forgets it, and says whether there was one.
+    pub fn clear(&self, key: &str) -> bool {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(key).is_some()
     }
 }
 

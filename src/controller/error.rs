@@ -37,6 +37,9 @@ pub enum Class {
     NotOwned,
     /// Our role lacks a right: a warning, and tried again with growing delay.
     Forbidden,
+    /// The API server takes an object of ours not as it is: said in the status of its owner, and tried again with
+    /// growing delay.
+    Refused,
     /// Ours to mend: an error log, a counter, and tried again in five minutes.
     Bug,
 }
@@ -59,6 +62,8 @@ impl Error {
         match self {
             Self::Read { source, .. } | Self::Write { source, .. } => match source.as_ref() {
                 kube::Error::Api(status) if namespace_ends(status) => Class::Ending,
+                kube::Error::Api(status) if lacks_right(status) => Class::Forbidden,
+                kube::Error::Api(status) if self.is_write() && refuses(status) => Class::Refused,
                 kube::Error::Api(status) if status.is_forbidden() => Class::Forbidden,
                 _ => Class::Transient,
             },
@@ -68,6 +73,52 @@ impl Error {
             Self::Bug(_) => Class::Bug,
         }
     }
+
+    fn is_write(&self) -> bool {
+        matches!(self, Self::Write { .. })
+    }
+
+    /// What the API server does not take, and why in its words.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match (self, self.class()) {
+            (Self::Write { what, source }, Class::Refused) => {
+                let why = match source.as_ref() {
+                    kube::Error::Api(status) => status.message.trim_end_matches('.').to_owned(),
+                    other => other.to_string(),
+                };
+                Some(Refusal { what: what.clone(), why })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// An object that the API server does not take as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub what: String,
+    pub why: String,
+}
+
+impl Refusal {
+    /// As users read it.
+    pub fn told(&self) -> String {
+        format!(
+            "The API server refuses to write {}: {}. Correct the field that it names, or the policy, quota or webhook \
+             that refuses it; it is tried again within 5 minutes.",
+            self.what, self.why
+        )
+    }
+}
+
+/// What a rule of the object's kind, a quota, a policy or a webhook refuses: the same again meets the same answer.
+fn refuses(status: &kube::core::Status) -> bool {
+    matches!(status.code, 400 | 403 | 413 | 422)
+}
+
+/// RBAC says 403 too, in words of its own: nothing else tells it from a policy that says no.
+fn lacks_right(status: &kube::core::Status) -> bool {
+    status.is_forbidden() && status.message.contains(" cannot ") && status.message.contains(" resource ")
 }
 
 fn namespace_ends(status: &kube::core::Status) -> bool {

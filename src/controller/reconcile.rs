@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ObjectReference;
 use kube::core::object::HasStatus;
 use kube::core::{ApiResource, DeserializeGuard};
 use kube::runtime::controller::Action as Requeue;
@@ -24,7 +23,7 @@ use serde::de::DeserializeOwned;
 use super::apply::{self, Conditioned};
 use super::condition::{self, State};
 use super::context::Context;
-use super::error::{Class, Error};
+use super::error::{Class, Error, Refusal};
 use super::event::Note;
 use super::plan::Plan;
 use crate::api::{Reason, names};
@@ -79,7 +78,7 @@ pub async fn pass<C: Controlled>(object: Arc<DeserializeGuard<C::Object>>, ctx: 
             ctx.failures.reset(&key);
             ("success", requeue)
         }
-        Ok(Ok(Err(error))) => ("error", failed(&ctx, C::WORD, object.object_ref(&()), &key, patience, &error)),
+        Ok(Ok(Err(error))) => ("error", failed::<C>(&ctx, &object, &key, patience, &error)),
         Ok(Err(_)) => {
             tracing::error!(object = key, "a pass took longer than {} s and was ended", PASS_LIMIT.as_secs());
             ctx.metrics.error(C::WORD);
@@ -121,6 +120,10 @@ async fn one<C: Controlled>(guard: &DeserializeGuard<C::Object>, ctx: &Context) 
     let plan = C::plan(&live, &observed);
     let requeue = plan.requeue;
     apply::carry_out(ctx, &live, plan, seen).await?;
+    if ctx.refusals.clear(&key::<C>(live.meta())) {
+        // Nothing is refused any more: the status is told so.
+        return Ok(Requeue::requeue(Duration::ZERO));
+    }
     Ok(requeue.map_or_else(Requeue::await_change, Requeue::requeue))
 }
 
@@ -141,16 +144,16 @@ async fn tell<C: Controlled>(
     apply::report_undecodable(ctx, &resource, namespace, name, &conditions, generation).await
 }
 
-fn failed(
+fn failed<C: Controlled>(
     ctx: &Context,
-    word: &'static str,
-    object: ObjectReference,
+    guard: &DeserializeGuard<C::Object>,
     key: &str,
     patience: Duration,
     error: &Error,
 ) -> Requeue {
+    let object = guard.object_ref(&());
     let later = || {
-        ctx.metrics.error(word);
+        ctx.metrics.error(C::WORD);
         ctx.failures.next(key).1.min(patience)
     };
     match error.class() {
@@ -161,7 +164,7 @@ fn failed(
                 return Requeue::requeue(Duration::from_secs(1));
             }
             let delay = delay.min(patience);
-            ctx.metrics.error(word);
+            ctx.metrics.error(C::WORD);
             tracing::warn!(object = key, %error, failures, retry_seconds = delay.as_secs(), "a conflict stays");
             let text =
                 format!("{failures} passes in a row met a conflict ({error}); something else writes all the time.");
@@ -188,8 +191,16 @@ fn failed(
             ctx.events.send(object, Note::warning(Reason::Forbidden, text));
             Requeue::requeue(delay)
         }
+        Class::Refused => {
+            let delay = later();
+            let generation = guard.meta().generation.unwrap_or(0);
+            let news = error.refusal().is_some_and(|refusal| ctx.refusals.keep(key, generation, refusal));
+            tracing::warn!(object = key, %error, retry_seconds = delay.as_secs(), "a write is refused");
+            // The next pass tells it in the status.
+            Requeue::requeue(if news { Duration::ZERO } else { delay })
+        }
         Class::Bug => {
-            ctx.metrics.error(word);
+            ctx.metrics.error(C::WORD);
             tracing::error!(object = key, %error, "a bug; please report this line");
             Requeue::requeue(Duration::from_secs(300))
         }
@@ -198,12 +209,19 @@ fn failed(
 
 /// Lets go of what is kept in memory of an object that is gone.
 pub fn forget<C: Controlled>(ctx: &Context, namespace: &str, name: &str) {
-    ctx.failures.reset(&named::<C>(namespace, name));
+    let key = named::<C>(namespace, name);
+    ctx.failures.reset(&key);
+    ctx.refusals.clear(&key);
     C::forget(ctx, namespace, name);
 }
 
 fn key<C: Controlled>(meta: &kube::core::ObjectMeta) -> String {
     named::<C>(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+}
+
+/// What the API server does not take of an object, by the last try.
+pub fn refusal<C: Controlled>(ctx: &Context, namespace: &str, name: &str) -> Option<Refusal> {
+    ctx.refusals.of(&named::<C>(namespace, name))
 }
 
 fn named<C: Controlled>(namespace: &str, name: &str) -> String {

@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::backoff;
 use super::config::{self, Config, Scope};
-use super::context::{Context, Events, Failures};
+use super::context::{Context, Events, Failures, Refusals};
 use super::metrics::Metrics;
 use super::reconcile::{Controlled, forget, pass};
 use super::route::HTTPRoute;
@@ -110,6 +110,7 @@ async fn operate(config: Config, health: SocketAddr) -> Result<(), StartError> {
         config,
         metrics: Metrics::default(),
         failures: Failures::default(),
+        refusals: Refusals::default(),
     });
     let ready = Arc::new(AtomicBool::new(false));
     serve_health(health, ctx.clone(), ready.clone()).await?;

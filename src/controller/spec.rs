@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::api::DataFrom;
+use crate::api::{DataFrom, Resources};
 
 /// A field that breaks a rule: which, what was found, what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,6 +72,40 @@ pub fn data_from(field: &str, from: &DataFrom) -> Result<(), Invalid> {
     }
 }
 
+/// Requests within limits: the API server refuses a pod that asks for more than it may use.
+pub fn resources(field: &str, resources: Option<&Resources>) -> Result<(), Invalid> {
+    let Some(Resources { requests: Some(requests), limits: Some(limits) }) = resources else { return Ok(()) };
+    let pairs = [("cpu", &requests.cpu, &limits.cpu), ("memory", &requests.memory, &limits.memory)];
+    for (what, request, limit) in pairs {
+        let (Some(request), Some(limit)) = (request, limit) else { continue };
+        if quantity(request) > quantity(limit) {
+            let problem = format!("is `{request}`, more than the limit of `{limit}`; lower it, or raise the limit");
+            return Err(Invalid::new(format!("{field}.requests.{what}"), problem));
+        }
+    }
+    Ok(())
+}
+
+/// A quantity as a number, of what our fields hold; `None`: none of those.
+pub fn quantity(text: &str) -> Option<f64> {
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(split)?;
+    let factor = match unit {
+        "" => 1.0,
+        "m" => 1e-3,
+        "k" => 1e3,
+        "M" => 1e6,
+        "G" => 1e9,
+        "T" => 1e12,
+        "Ki" => 1024.0,
+        "Mi" => 1024.0 * 1024.0,
+        "Gi" => 1024.0 * 1024.0 * 1024.0,
+        "Ti" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+        _ => return None,
+    };
+    number.parse::<f64>().ok().map(|n| n * factor)
+}
+
 /// A relative path without `..`.
 pub fn below_root(field: &str, path: &str) -> Result<(), Invalid> {
     let leaves = path.starts_with('/') || path.split('/').any(|part| part == "..");
@@ -106,6 +140,30 @@ mod tests {
         }
         for name in ["", "-a", "a-", "1a", "A", "a.b", "a_b", "ä", &format!("{longest}a")] {
             assert!(label("metadata.name", name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_within_its_limit() {
+        let read = |text: &str| serde_json::from_str::<Resources>(text).unwrap();
+        let good = [
+            r#"{}"#,
+            r#"{"requests": {"cpu": "4", "memory": "9Gi"}}"#,
+            r#"{"limits": {"cpu": "1m"}}"#,
+            r#"{"requests": {"cpu": "1000m", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1073741824"}}"#,
+            r#"{"requests": {"memory": "1Gi"}, "limits": {"cpu": "1"}}"#,
+        ];
+        for text in good {
+            assert_eq!(resources("spec.resources", Some(&read(text))), Ok(()), "{text}");
+        }
+        assert_eq!(resources("spec.resources", None), Ok(()));
+        let bad = [
+            (r#"{"requests": {"cpu": "1001m"}, "limits": {"cpu": "1"}}"#, "requests.cpu` is `1001m`, more"),
+            (r#"{"requests": {"memory": "1Gi"}, "limits": {"memory": "1G"}}"#, "requests.memory` is `1Gi`, more"),
+        ];
+        for (text, told) in bad {
+            let error = resources("spec.resources", Some(&read(text))).unwrap_err().to_string();
+            assert!(error.starts_with("`spec.resources.") && error.contains(told), "{error}");
         }
     }
 

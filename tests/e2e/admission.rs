@@ -195,10 +195,34 @@ fn right_fields_of_gates() -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// What the Gateway API and Kubernetes allow of a release is not refused either.
+fn right_fields_of_releases() -> Vec<(&'static str, Value)> {
+    let amounts = |cpu: &str, memory: &str| json!({"cpu": cpu, "memory": memory});
+    vec![
+        ("/spec/traffic/gateway/hostnames", json!(["*.example.com", "1.a-b.c", "localhost"])),
+        ("/spec/traffic/gateway/pathPrefix", json!("/a.b/..c/.../~x/")),
+        (
+            "/spec/traffic/gateway/parentRefs",
+            json!([
+                {"name": "a", "sectionName": "x"}, {"name": "a", "sectionName": "y"},
+                {"name": "a", "namespace": "other"}, {"name": "b"}
+            ]),
+        ),
+        (
+            "/spec/serving",
+            json!({"resources": {"requests": amounts("1000m", "1Gi"), "limits": amounts("1", "1024Mi")}}),
+        ),
+        ("/spec/serving", json!({"resources": {"requests": amounts("4", "9Gi")}})),
+    ]
+}
+
 fn wrong_releases() -> Vec<Wrong> {
     let release = "rag-release";
     let steps = |weights: &[i32]| Value::from_iter(weights.iter().map(|w| json!({"weight": w})));
     let gate = json!({"name": "live-slo", "when": "DuringTraffic"});
+    let [hosts, parents] = ["/spec/traffic/gateway/hostnames", "/spec/traffic/gateway/parentRefs"];
+    let serving = "/spec/serving";
+    let more = |cpu: &str, most_cpu: &str, memory: &str, most_memory: &str| json!({"resources": {"requests": {"cpu": cpu, "memory": memory}, "limits": {"cpu": most_cpu, "memory": most_memory}}});
     vec![
         (release, "/metadata/name", json!("9lives"), "must be a DNS label of at most 40 characters"),
         (release, "/spec/traffic", json!({}), "spec.traffic.gateway must be set"),
@@ -215,6 +239,18 @@ fn wrong_releases() -> Vec<Wrong> {
         (release, "/spec/version", json!("3"), "version"),
         (release, "/spec/traffic/gateway/parentRefs", json!([]), "parentRefs"),
         (release, "/spec/traffic/gateway/pathPrefix", json!("handbook"), "pathPrefix"),
+        (release, "/spec/traffic/gateway/pathPrefix", json!("/a//b"), "pathPrefix must not hold `//`"),
+        (release, "/spec/traffic/gateway/pathPrefix", json!("/a/../b"), "pathPrefix must not hold `//`"),
+        (release, "/spec/traffic/gateway/pathPrefix", json!("/a/."), "pathPrefix must not hold `//`"),
+        (release, hosts, json!(["ok.example.com", "Search.example.com"]), "hostnames must be DNS names in lower case"),
+        (release, hosts, json!(["search.example.com:8080"]), "hostnames must be DNS names in lower case"),
+        (release, hosts, json!(["*"]), "hostnames must be DNS names in lower case"),
+        (release, parents, json!([{"name": "a"}, {"name": "a"}]), "must have a sectionName each, all different"),
+        (release, parents, json!([{"name": "a", "sectionName": "x"}, {"name": "a"}]), "must have a sectionName each"),
+        (release, parents, json!([{"name": "a", "namespace": "Team"}]), "namespace"),
+        (release, parents, json!([{"name": "a", "sectionName": "a_b"}]), "sectionName"),
+        (release, serving, more("2", "1", "1Gi", "1Gi"), "resources.requests.cpu must not be more than"),
+        (release, serving, more("1", "1", "1Gi", "1G"), "resources.requests.memory must not be more than"),
         (release, "/spec/rollback/window", json!("3d"), "window"),
     ]
 }
@@ -245,9 +281,12 @@ pub async fn wrong_specs_are_refused_with_what_to_write_instead(bench: &Bench) -
         }
     }
     let tables = [wrong_models(), wrong_indexes(), wrong_gates(), wrong_fields_of_gates(), wrong_releases()];
-    for (pointer, value) in right_fields_of_gates() {
-        let document = changed("eval-gate", pointer, &value)?;
-        dry_run(cluster, &document).await.with_context(|| format!("{pointer} = {value} was refused"))?;
+    let right = [("eval-gate", right_fields_of_gates()), ("rag-release", right_fields_of_releases())];
+    for (file, fields) in right {
+        for (pointer, value) in fields {
+            let document = changed(file, pointer, &value)?;
+            dry_run(cluster, &document).await.with_context(|| format!("{pointer} = {value} was refused"))?;
+        }
     }
     for (file, pointer, value, says) in tables.concat() {
         let document = changed(file, pointer, &value)?;

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::api::{RagRelease, RagReleaseStatus, Reason};
 use crate::controller::config::Config;
-use crate::controller::context::{Events, Failures};
+use crate::controller::context::{Events, Failures, Refusals};
 use crate::controller::event::Note;
 use crate::controller::metrics::Metrics;
 use crate::controller::plan::body;
@@ -34,6 +34,8 @@ pub struct Asked {
 pub enum Answer {
     Here(Value),
     Refused(StatusCode, &'static str),
+    /// Refused in these words.
+    Told(StatusCode, &'static str),
     Silence,
 }
 
@@ -64,14 +66,17 @@ async fn answer(State(desk): State<Desk>, method: Method, uri: Uri, headers: Hea
     let next = desk.answers.lock().unwrap().pop_front();
     match next {
         Some(Answer::Here(object)) => Json(object).into_response(),
-        Some(Answer::Refused(code, reason)) => {
-            let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code.as_u16(),
-                "reason": reason, "message": format!("{call}: {reason}")});
-            (code, Json(status)).into_response()
-        }
+        Some(Answer::Refused(code, reason)) => failure(code, reason, &format!("{call}: {reason}")),
+        Some(Answer::Told(code, message)) => failure(code, code.canonical_reason().unwrap_or_default(), message),
         Some(Answer::Silence) => std::future::pending().await,
         None => panic!("nobody expected {call}"),
     }
+}
+
+fn failure(code: StatusCode, reason: &str, message: &str) -> Response {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code.as_u16(),
+        "reason": reason, "message": message});
+    (code, Json(status)).into_response()
 }
 
 impl Server {
@@ -92,6 +97,7 @@ impl Server {
             config: Config::plain(),
             metrics: Metrics::default(),
             failures: Failures::default(),
+            refusals: Refusals::default(),
         });
         Self { ctx, asked, events: received }
     }

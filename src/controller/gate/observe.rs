@@ -13,14 +13,17 @@ use crate::api::{DataFrom, EvalGate, RagRelease};
 use crate::controller::attempt::Attempt;
 use crate::controller::config::Config;
 use crate::controller::context::Context;
-use crate::controller::error::Error;
+use crate::controller::error::{Error, Refusal};
 use crate::controller::read;
+use crate::controller::reconcile::refusal;
 
 /// What was read.
 #[derive(Clone, Debug)]
 pub struct Observed {
     pub now: Timestamp,
     pub config: Config,
+    /// What the API server did not take in the last pass.
+    pub refusal: Option<Refusal>,
     /// Whether the ConfigMap or claim with the data set is there.
     pub data: bool,
     /// The Job of the next check.
@@ -42,6 +45,7 @@ pub async fn observe(ctx: &Context, cached: &EvalGate) -> Result<Option<(EvalGat
     let observed = Observed {
         now: Timestamp::now(),
         config: ctx.config.clone(),
+        refusal: refusal::<super::Gates>(ctx, &namespace, &name),
         data: match &gate.spec.retrieval {
             Some(retrieval) => there(ctx, &namespace, &retrieval.dataset.from).await?,
             None => true,

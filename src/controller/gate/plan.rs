@@ -281,7 +281,8 @@ impl Pass<'_> {
         let generation = self.gate.metadata.generation.unwrap_or(0);
         let status = &mut self.plan.status;
         status.observed_generation = generation;
-        status.conditions = condition::derive(&status.conditions, state, &[], generation, self.observed.now);
+        let state = state.clone().unless_refused(self.observed.refusal.as_ref());
+        status.conditions = condition::derive(&status.conditions, &state, &[], generation, self.observed.now);
         self.plan
     }
 }

@@ -19,8 +19,9 @@ use crate::api::{DataFrom, EmbeddingModel, RagRelease, VectorIndex, names};
 use crate::controller::attempt::{self, Attempt, Outcome};
 use crate::controller::config::Config;
 use crate::controller::context::Context;
-use crate::controller::error::Error;
+use crate::controller::error::{Error, Refusal};
 use crate::controller::read::{self, Referred};
+use crate::controller::reconcile::refusal;
 use crate::controller::release::revision::kept;
 
 /// What was seen in one pass.
@@ -28,6 +29,8 @@ use crate::controller::release::revision::kept;
 pub struct Observed {
     pub now: Timestamp,
     pub config: Config,
+    /// What the API server did not take in the last pass.
+    pub refusal: Option<Refusal>,
     pub model: Referred<EmbeddingModel>,
     /// ConfigMaps, their keys and claims that sources or the store name and that are not there, as users read
     /// them.
@@ -113,6 +116,7 @@ pub async fn observe(ctx: &Context, object: &Arc<VectorIndex>) -> Result<Option<
     let observed = Observed {
         now: Timestamp::now(),
         config: ctx.config.clone(),
+        refusal: refusal::<super::Indexes>(ctx, &namespace, &name),
         model,
         missing,
         gone_claims: claims.iter().filter(|(_, found)| gone(found)).map(|(name, _)| name.clone()).collect(),
@@ -275,7 +279,7 @@ mod tests {
 
     use super::super::render;
     use super::*;
-    use crate::controller::context::{Events, Failures};
+    use crate::controller::context::{Events, Failures, Refusals};
     use crate::controller::metrics::Metrics;
     use crate::controller::signals::Signals;
 
@@ -305,6 +309,7 @@ mod tests {
             config: Config::plain(),
             metrics: Metrics::default(),
             failures: Failures::default(),
+            refusals: Refusals::default(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::api::EmbeddingModel;
 use crate::api::model::{EmbeddingModelSpec, Endpoint, ManagedEndpoint, OpenAiEndpoint};
-use crate::controller::spec::{Invalid, below_root, duration, label};
+use crate::controller::spec::{Invalid, below_root, duration, label, resources};
 use crate::worker::job::{Identity, digest};
 
 /// Where an encoder answers.
@@ -68,6 +68,7 @@ pub fn parse(model: &EmbeddingModel) -> Result<Declared<'_>, Invalid> {
             number(&format!("{field}.replicas"), managed.replicas, 1, 100)?;
             length(&format!("{field}.model.claimName"), &managed.model.claim_name, 1, 253)?;
             below_root(&format!("{field}.model.path"), &managed.model.path)?;
+            resources(&format!("{field}.resources"), managed.resources.as_ref())?;
             Duration::from_secs(30)
         }
     };

@@ -18,8 +18,9 @@ use crate::api::{EmbeddingModel, RagRelease, VectorIndex, names};
 use crate::controller::attempt::{Attempt, has_ended};
 use crate::controller::config::Config;
 use crate::controller::context::Context;
-use crate::controller::error::Error;
+use crate::controller::error::{Error, Refusal};
 use crate::controller::read;
+use crate::controller::reconcile::refusal;
 use crate::controller::release::revision::{Snapshot, kept};
 
 /// What was read.
@@ -27,6 +28,8 @@ use crate::controller::release::revision::{Snapshot, kept};
 pub struct Observed {
     pub now: Timestamp,
     pub config: Config,
+    /// What the API server did not take in the last pass.
+    pub refusal: Option<Refusal>,
     /// The server under the model's own name.
     pub main: Server,
     /// The server of a changed model directory while it is measured.
@@ -70,6 +73,7 @@ pub async fn observe(ctx: &Context, cached: &EmbeddingModel) -> Result<Option<(E
     let observed = Observed {
         now: Timestamp::now(),
         config: ctx.config.clone(),
+        refusal: refusal::<super::Models>(ctx, &namespace, &name),
         trial: server(ctx, &namespace, &render::trial_name(&model), render::PURPOSE_TRIAL, &uid).await?,
         claims: claims(ctx, &namespace, &endpoints).await?,
         config_maps: config_maps(ctx, &namespace, &endpoints).await?,

@@ -250,7 +250,8 @@ impl Pass<'_> {
         let status = &mut self.plan.status;
         status.observed_generation = generation;
         let extras: Vec<_> = judge::drifted(status).into_iter().collect();
-        status.conditions = condition::derive(&status.conditions, state, &extras, generation, self.observed.now);
+        let state = state.clone().unless_refused(self.observed.refusal.as_ref());
+        status.conditions = condition::derive(&status.conditions, &state, &extras, generation, self.observed.now);
         self.plan
     }
 }

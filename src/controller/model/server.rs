@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use super::observe::{Observed, Server};
 use crate::api::model::ManagedEndpoint;
 use crate::api::{Reason, names};
-use crate::controller::attempt::{waits_for_volumes, why_stuck};
+use crate::controller::attempt::{pods_refused, waits_for_volumes, why_stuck};
 use crate::controller::condition::{Meanwhile, State};
 use crate::worker::receipt::EXIT_INVALID;
 
@@ -82,6 +82,7 @@ fn claim_missing(managed: &ManagedEndpoint, observed: &Observed, meanwhile: &str
 /// Why pods do not start.
 fn why(live: &Server, managed: &ManagedEndpoint, observed: &Observed) -> Option<(Reason, String)> {
     let stuck = live.pods.iter().find_map(why_stuck);
+    let stuck = stuck.or_else(|| pods_refused(live.deployment.as_ref()?));
     let volumes = live.pods.iter().any(|pod| waits_for_volumes(pod, observed.now)).then(|| {
         let claim = &managed.model.claim_name;
         let text = format!("A pod of the encoder's server waits for claim `{claim}` to be mounted; see its events.");

@@ -7,7 +7,29 @@ use axum::http::StatusCode;
 use super::*;
 use crate::api::{RagRelease, RagReleaseStatus};
 use crate::controller::apply::tests::{Answer, Server, release};
-use crate::controller::plan::body;
+use crate::controller::plan::{Action, ChildKind, body};
+
+/// A controller that always wants a Job, and tells in its status what is refused.
+struct Wanting;
+
+impl Controlled for Wanting {
+    const WORD: &'static str = "wanting";
+    type Object = RagRelease;
+    type Status = RagReleaseStatus;
+    type Observed = Option<Refusal>;
+
+    async fn observe(ctx: &Context, object: Arc<RagRelease>) -> Result<Seen<Self>, Error> {
+        Ok(Some((RagRelease::clone(&object), refusal::<Self>(ctx, "team", "shop"))))
+    }
+
+    fn plan(object: &RagRelease, observed: &Option<Refusal>) -> Plan<RagReleaseStatus> {
+        let status = RagReleaseStatus { summary: observed.as_ref().map(Refusal::told), ..Default::default() };
+        let job = serde_json::json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a"}});
+        let mut plan = Plan::of(object.status.clone().filter(|s| s.summary == status.summary).unwrap_or(status));
+        plan.actions.push(Action::Create { kind: ChildKind::Job, name: "a".to_owned(), body: job });
+        plan
+    }
+}
 
 /// A controller that wants another status, or panics when its object says so.
 struct Odd;
@@ -74,12 +96,45 @@ async fn a_pass_that_works_ends_the_count_of_conflicts() {
 
 #[tokio::test]
 async fn a_right_that_is_missing_is_told_on_the_object() {
-    let mut server = Server::answering([Answer::Refused(StatusCode::FORBIDDEN, "Forbidden")]).await;
+    let told =
+        r#"ragreleases "shop" is forbidden: User "op" cannot update resource "ragreleases/status" in API group "#;
+    let mut server = Server::answering([Answer::Told(StatusCode::FORBIDDEN, told)]).await;
     passes(&server, &release()).await;
     let (reason, text) = server.event().await;
     assert_eq!(reason, "Forbidden");
     assert!(text.contains("status of RagRelease team/shop") && text.contains("2-role.yaml"), "{text}");
     assert_eq!(server.calls().len(), 1, "conditions stay as they were");
+}
+
+#[tokio::test]
+async fn what_is_refused_is_told_in_the_status_and_forgotten_when_it_is_taken() {
+    let again = Requeue::requeue(Duration::ZERO);
+    let refusals = [
+        (StatusCode::UNPROCESSABLE_ENTITY, r#"Job.batch "a" is invalid: cpu: must be less than the limit."#),
+        (StatusCode::BAD_REQUEST, "admission webhook \"w\" denied the request: no. (request 1)"),
+        (StatusCode::FORBIDDEN, r#"jobs.batch "a" is forbidden: exceeded quota: q, requested: 1"#),
+    ];
+    for (code, words) in refusals {
+        let here = || Answer::Here(body(&release()));
+        let answers = [Answer::Told(code, words), here(), Answer::Told(code, "other words"), here()];
+        let server = Server::answering(answers).await;
+        let mut object = release();
+        let pass = async |object: &RagRelease| {
+            super::pass::<Wanting>(Arc::new(DeserializeGuard(Ok(object.clone()))), server.ctx.clone()).await
+        };
+        assert_eq!(pass(&object).await, again, "news is told at once");
+        let later = pass(&object).await;
+        assert!(later != again && later != Requeue::await_change(), "{later:?}");
+        let told = server.asked()[1].body["status"]["summary"].as_str().unwrap_or_default().to_owned();
+        let begins = format!("The API server refuses to write Job team/a: {}.", words.trim_end_matches('.'));
+        assert!(told.starts_with(&begins), "{told}");
+        // The same write in other words is no news.
+        assert_eq!(refusal::<Wanting>(&server.ctx, "team", "shop").unwrap().told(), told);
+        object.status = Some(RagReleaseStatus { summary: Some(told), ..Default::default() });
+        assert_eq!(pass(&object).await, again, "it is taken: the status is told so");
+        assert_eq!(refusal::<Wanting>(&server.ctx, "team", "shop"), None);
+        assert!(!server.ctx.metrics.text().contains("panics_total{"));
+    }
 }
 
 #[tokio::test]

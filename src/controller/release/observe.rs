@@ -19,9 +19,10 @@ use crate::api::{EmbeddingModel, EvalGate, RagRelease, RagReleaseStatus, VectorI
 use crate::controller::attempt::Attempt;
 use crate::controller::config::Config;
 use crate::controller::context::Context;
-use crate::controller::error::{Error, within};
+use crate::controller::error::{Error, Refusal, within};
 use crate::controller::plan::ChildKind;
 use crate::controller::read::{self, Referred};
+use crate::controller::reconcile::refusal;
 use crate::controller::release::revision::Snapshot;
 use crate::controller::release::traffic::service_name;
 use crate::controller::route::HTTPRoute;
@@ -35,6 +36,8 @@ const WORLD_LIMIT: Duration = Duration::from_secs(10);
 pub struct Observed {
     pub now: Timestamp,
     pub config: Config,
+    /// What the API server did not take in the last pass.
+    pub refusal: Option<Refusal>,
     pub route: RouteSeen,
     pub readings: Readings,
     pub world: Option<World>,
@@ -93,7 +96,9 @@ pub async fn observe(ctx: &Context, cached: Arc<RagRelease>) -> Result<Option<(R
         // The last pass of a release ends its watch: nobody would do it later.
         ctx.signals.watch(&uid, None);
     }
-    let urgent = Observed { now: Timestamp::now(), config: ctx.config.clone(), route, readings, world: None };
+    let refusal = refusal::<super::Releases>(ctx, &namespace, &name);
+    let config = ctx.config.clone();
+    let urgent = Observed { now: Timestamp::now(), config, refusal, route, readings, world: None };
     if is_urgent(&release, &urgent) {
         return Ok(Some((release, urgent)));
     }

@@ -101,6 +101,7 @@ impl World {
         Observed {
             now: Timestamp::from_second(self.now).unwrap(),
             config: Config::plain(),
+            refusal: None,
             data: self.data,
             check: Attempt {
                 job: self.jobs.get(&check).map(typed),

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 
 use crate::api::VectorIndex;
 use crate::api::index::{Chunking, DataQuality, Source};
-use crate::controller::spec::{Invalid, data_from, duration, label};
+use crate::controller::spec::{Invalid, data_from, duration, label, resources};
 
 /// Most versions that status can list.
 pub const LISTED: usize = 50;
@@ -34,6 +34,7 @@ impl<'a> Spec<'a> {
         sources(&spec.sources)?;
         chunking(&spec.chunking)?;
         quality(&spec.data_quality)?;
+        resources("spec.build.resources", spec.build.resources.as_ref())?;
         let Some(store) = &spec.store.embedded else {
             return Err(Invalid::new(
                 "spec.store",

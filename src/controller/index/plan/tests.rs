@@ -57,6 +57,7 @@ fn handbook() -> World {
     let seen = Observed {
         now: at(0),
         config: Config::plain(),
+        refusal: None,
         model: ready_model("aaaaaaaaaaaa"),
         missing: Vec::new(),
         gone_claims: BTreeSet::new(),

@@ -99,6 +99,7 @@ impl World {
         Observed {
             now: Timestamp::from_second(self.now).unwrap(),
             config: Config::plain(),
+            refusal: None,
             main: server(&name),
             trial: server(&render::trial_name(&self.model)),
             claims: self.claims.clone(),

@@ -26,8 +26,8 @@ impl Draft<'_> {
         }
         if let Some((reason, message)) = self.pods_stuck(revision) {
             let text = self.beside(&message);
-            // A node may be on its way, and the scheduler goes on trying.
-            let waits = reason == Reason::PodUnschedulable;
+            // A node or a quota may be on its way, and the cluster goes on trying.
+            let waits = matches!(reason, Reason::PodUnschedulable | Reason::Refused);
             return if waits { State::waiting(reason, text) } else { State::stalled(reason, text) };
         }
         if let Some(state) = self.encoder_missing(revision) {

@@ -146,7 +146,7 @@ impl Draft<'_> {
             reason: Reason::Superseded.as_str().to_owned(),
             message: format!("Revision {} was withdrawn.", candidate.revision),
         });
-        match self.acceptance() {
+        match self.weights_acceptance() {
             Acceptance::Accepted => {}
             Acceptance::Pending | Acceptance::Refused(_) => {
                 return self.rolling_back_state(&candidate.revision, &failure);

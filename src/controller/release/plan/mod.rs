@@ -17,6 +17,7 @@ mod restore;
 mod sample;
 mod scheduled;
 mod seen;
+mod spec;
 mod start;
 mod target;
 pub mod verdict;
@@ -31,16 +32,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
+use self::spec::Validated;
 use super::observe::{Observed, RouteSeen, World};
 use super::traffic::{self, Acceptance, Weight};
-use crate::api::release::{CandidateStatus, Failure, OnInconclusive, Stage, Step, TrafficStatus};
-use crate::api::{RagRelease, RagReleaseSpec, RagReleaseStatus, Reason, names};
+use crate::api::release::{CandidateStatus, Failure, GatewayTraffic, Stage, TrafficStatus};
+use crate::api::{RagRelease, RagReleaseStatus, Reason, names};
 use crate::controller::condition::{State, parse_time, time_text};
 use crate::controller::event::Note;
-use crate::controller::plan::{Action, ChildKind, Plan};
+use crate::controller::plan::{Action, ChildKind, Plan, body};
 use crate::controller::reconcile::owner;
 use crate::controller::route::HTTPRoute;
-use crate::controller::spec::{self, Invalid};
 
 /// A release that moves is looked at this often even if nothing calls.
 const MOVING: Duration = Duration::from_secs(10);
@@ -89,73 +90,14 @@ pub fn plan(release: &RagRelease, seen: &Observed) -> Plan<RagReleaseStatus> {
     if spec.is_ok() {
         draft.scheduled();
     }
-    draft.route();
     draft.children(&target, spec.is_ok());
+    draft.route();
     draft.sample();
     if draft.world().is_none() {
         draft.plan.look_again(OUT_OF_VIEW);
     }
     draft.conclude(state);
     draft.plan
-}
-
-/// The fields of a spec that have rules of their own.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Validated {
-    pub steps: Vec<Step>,
-    pub min_requests: i64,
-    pub on_inconclusive: OnInconclusive,
-}
-
-const MONTH: Duration = Duration::from_secs(720 * 3600);
-
-impl Validated {
-    /// Checks what CEL checks, for objects that predate a rule.
-    pub fn parse(spec: &RagReleaseSpec) -> Result<Self, Invalid> {
-        let rollout = &spec.rollout;
-        match &spec.traffic.gateway {
-            None => return Err(Invalid::new("spec.traffic.gateway", "is missing; name the Gateways in `parentRefs`")),
-            Some(gateway) if gateway.parent_refs.is_empty() => {
-                return Err(Invalid::new("spec.traffic.gateway.parentRefs", "is empty; name at least one Gateway"));
-            }
-            Some(_) => {}
-        }
-        for (i, gate) in rollout.gates.iter().enumerate() {
-            if rollout.gates.iter().take(i).any(|g| g.name == gate.name) {
-                let field = format!("spec.rollout.gates[{i}].name");
-                return Err(Invalid::new(field, format!("is `{}` again; each gate may be named once", gate.name)));
-            }
-        }
-        if !(0..=1_000_000).contains(&rollout.min_requests) {
-            let problem = format!("must be between 0 and 1000000; got {}", rollout.min_requests);
-            return Err(Invalid::new("spec.rollout.minRequests", problem));
-        }
-        if !(1..=100).contains(&spec.serving.replicas) {
-            let problem = format!("must be between 1 and 100; got {}", spec.serving.replicas);
-            return Err(Invalid::new("spec.serving.replicas", problem));
-        }
-        let mut before = 0;
-        for (i, step) in rollout.steps.iter().enumerate() {
-            let field = format!("spec.rollout.steps[{i}].weight");
-            if step.weight <= before || step.weight > 100 {
-                let problem = format!("must be greater than {before} and at most 100; got {}", step.weight);
-                return Err(Invalid::new(field, problem));
-            }
-            before = step.weight;
-            spec::duration(&format!("spec.rollout.steps[{i}].hold"), &step.hold, Duration::ZERO, MONTH)?;
-        }
-        if before != 100 {
-            return Err(Invalid::new("spec.rollout.steps", format!("must end with weight 100; the last is {before}")));
-        }
-        let second = Duration::from_secs(1);
-        spec::duration("spec.rollout.progressDeadline", &rollout.progress_deadline, second, MONTH)?;
-        spec::duration("spec.rollback.window", &spec.rollback.window, Duration::ZERO, MONTH)?;
-        Ok(Self {
-            steps: rollout.steps.clone(),
-            min_requests: rollout.min_requests,
-            on_inconclusive: rollout.on_inconclusive,
-        })
-    }
 }
 
 /// A pass in the making.
@@ -236,16 +178,14 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The route as the present decision wants it; `None`: nothing is to be routed.
-    fn wanted_route(&self) -> Option<HTTPRoute> {
-        self.route_with(self.wanted_weight())
+    /// Where the spec wants the route; `None`: nowhere that a gateway would take, so a route stays where it is.
+    fn place(&self) -> Option<&'a GatewayTraffic> {
+        self.release.spec.traffic.gateway.as_ref().filter(|gateway| spec::place(gateway).is_ok())
     }
 
-    fn route_with(&self, weight: Weight) -> Option<HTTPRoute> {
+    /// The route with this weight at this place, or where it is; `None`: nothing is to be routed.
+    fn route_with(&self, weight: Weight, gateway: Option<&GatewayTraffic>) -> Option<HTTPRoute> {
         let status = &self.plan.status;
-        // Without a parent the route would leave its gateways: a wrong spec moves it nowhere, and is no reason to keep
-        // its weights as they are.
-        let gateway = self.release.spec.traffic.gateway.as_ref().filter(|g| !g.parent_refs.is_empty());
         if gateway.is_none() {
             self.live_route()?;
         }
@@ -265,9 +205,18 @@ impl<'a> Draft<'a> {
         Some(traffic::render(self.live_route(), &wanted))
     }
 
-    /// Whether the live route says what the status of this pass wants, and every gateway took it.
+    /// Whether the live route says what the status and the spec want, and every gateway took it.
     fn acceptance(&self) -> Acceptance {
-        match (self.live_route(), self.wanted_route()) {
+        self.acceptance_at(self.place())
+    }
+
+    /// The same of the weights alone: whether traffic went where it was sent, wherever the spec wants the route.
+    fn weights_acceptance(&self) -> Acceptance {
+        self.acceptance_at(None)
+    }
+
+    fn acceptance_at(&self, gateway: Option<&GatewayTraffic>) -> Acceptance {
+        match (self.live_route(), self.route_with(self.wanted_weight(), gateway)) {
             (Some(live), Some(wanted)) if traffic::same(live, &wanted) => traffic::acceptance(live),
             (None, None) => Acceptance::Accepted,
             (Some(_), Some(_) | None) | (None, Some(_)) => Acceptance::Pending,
@@ -277,7 +226,8 @@ impl<'a> Draft<'a> {
     /// Writes the route when it differs, and says who changed it when that was not us.
     fn route(&mut self) {
         let name = self.release.name_any();
-        let (live, wanted) = (self.live_route(), self.route_with(self.writable_weight()));
+        let weight = self.writable_weight();
+        let (live, wanted) = (self.live_route(), self.route_with(weight, self.place()));
         let settled = self.plan.status.traffic.as_ref().is_some_and(|t| t.accepted)
             && self.old.stable == self.plan.status.stable
             && self.old.candidate.as_ref().map(|c| (&c.revision, c.weight))
@@ -290,7 +240,8 @@ impl<'a> Draft<'a> {
                     let text = format!("HTTPRoute {name} was deleted; it is made again with the weights as decided.");
                     self.plan.events.push(Note::warning(Reason::RouteDrift, text));
                 }
-                self.write_route(ChildWrite::Create, &name, &wanted);
+                let (kind, body) = (ChildKind::HttpRoute, body(&wanted));
+                self.plan.actions.insert(0, Action::Create { kind, name, body });
             }
             (Some(live), Some(wanted)) if !traffic::same(live, &wanted) => {
                 if settled && live.spec != wanted.spec && self.spec_is_known() {
@@ -300,7 +251,8 @@ impl<'a> Draft<'a> {
                     );
                     self.plan.events.push(Note::warning(Reason::RouteDrift, text));
                 }
-                self.write_route(ChildWrite::Replace, &name, &wanted);
+                let weights = self.route_with(weight, None).filter(|weights| !traffic::same(live, weights));
+                self.replace_route(name, weights, &wanted);
             }
             (Some(_), Some(_)) => {}
         }
@@ -329,15 +281,14 @@ impl<'a> Draft<'a> {
         self.old.observed_generation == self.release.metadata.generation.unwrap_or(0)
     }
 
-    fn write_route(&mut self, how: ChildWrite, name: &str, route: &HTTPRoute) {
-        let body = serde_json::to_value(route).unwrap_or_default();
-        let (kind, name) = (ChildKind::HttpRoute, name.to_owned());
-        let action = match how {
-            ChildWrite::Create => Action::Create { kind, name, body },
-            ChildWrite::Replace => Action::Replace { kind, name, body },
-        };
-        // Nothing may stand before the weight: a write that fails ends the pass.
-        self.plan.actions.insert(0, action);
+    /// Weights and place are written apart, weights first: a host name that is refused keeps nobody on a bad revision.
+    /// A write that fails ends the pass, so nothing may stand before the weights, and nothing waits for the place.
+    fn replace_route(&mut self, name: String, weights: Option<HTTPRoute>, wanted: &HTTPRoute) {
+        let kind = ChildKind::HttpRoute;
+        match weights {
+            Some(weights) => self.plan.actions.insert(0, Action::Replace { kind, name, body: body(&weights) }),
+            None => self.plan.actions.push(Action::Replace { kind, name, body: body(wanted) }),
+        }
     }
 
     /// The candidate's weight goes first, then the route, so that users meet stable, then an absent route, and at no
@@ -370,17 +321,12 @@ impl<'a> Draft<'a> {
             let failure = Failure { reason: Reason::Superseded.as_str().to_owned(), message };
             self.withdraw(&candidate, failure);
         }
-        if candidate.weight == 0 && self.acceptance() == Acceptance::Accepted {
+        if candidate.weight == 0 && self.weights_acceptance() == Acceptance::Accepted {
             return false;
         }
         self.route();
         true
     }
-}
-
-enum ChildWrite {
-    Create,
-    Replace,
 }
 
 /// Time between two instants; a clock that went back gives none.

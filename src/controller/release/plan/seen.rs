@@ -101,9 +101,13 @@ impl Draft<'_> {
     }
 
     pub(super) fn pods_stuck(&self, revision: &str) -> Option<(Reason, String)> {
+        let name = service_name(&self.release.name_any(), revision);
+        let deployment = self.world()?.deployments.iter().find(|d| d.name_any() == name);
         let pods = self.world()?.pods.iter();
-        pods.filter(|p| p.labels().get(names::LABEL_REVISION).is_some_and(|r| r == revision))
-            .find_map(attempt::why_stuck)
+        let stuck = pods
+            .filter(|p| p.labels().get(names::LABEL_REVISION).is_some_and(|r| r == revision))
+            .find_map(attempt::why_stuck);
+        stuck.or_else(|| attempt::pods_refused(deployment?))
     }
 }
 

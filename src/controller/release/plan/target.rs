@@ -2,7 +2,7 @@
 
 use kube::ResourceExt;
 
-use super::Validated;
+use super::spec::Validated;
 use crate::api::index::{IndexVersion, VersionState};
 use crate::api::release::Mode;
 use crate::api::{ConditionType, RagRelease, Reason};

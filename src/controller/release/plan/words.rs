@@ -65,7 +65,7 @@ impl Draft<'_> {
             before if self.unresolved && before >= 0 => before,
             _ => self.release.metadata.generation.unwrap_or(0),
         };
-        let state = shortened(state);
+        let state = shortened(state.unless_refused(self.seen.refusal.as_ref()));
         let state = match (&state, &self.plan.status.stable) {
             (State::Reconciling { reason, message, .. }, None) => {
                 State::Reconciling { ready: Meanwhile::Unknown, reason: *reason, message: message.clone() }

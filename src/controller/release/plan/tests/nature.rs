@@ -10,10 +10,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::sim::{Gateway, Run, Sim};
-use super::world::RELEASE;
+use super::world::{NAMESPACE, RELEASE};
 use crate::api::gate::Signal;
 use crate::api::{RagReleaseStatus, names};
 use crate::controller::attempt::Attempt;
+use crate::controller::error::Refusal;
 use crate::controller::plan::{Action, ChildKind, Plan};
 use crate::controller::release::traffic;
 use crate::controller::route::HTTPRoute;
@@ -26,7 +27,8 @@ use crate::worker::signals::Signals as Counters;
 
 impl Sim {
     /// What the API server does with one write.
-    pub fn carry_out(&mut self, action: &Action) {
+    pub fn carry_out(&mut self, action: &Action) -> Result<(), Refusal> {
+        self.refused(action)?;
         self.serial += 1;
         match action {
             Action::Create { kind, name, body } => self.create(*kind, name, body),
@@ -62,6 +64,24 @@ impl Sim {
             }
             Action::Finalizer { present: true } => self.release.finalizers_mut().push(names::FINALIZER.to_owned()),
             Action::Finalizer { present: false } => self.release.finalizers_mut().clear(),
+        }
+        Ok(())
+    }
+
+    /// The API server takes no route with a host name that its kind does not allow.
+    fn refused(&self, action: &Action) -> Result<(), Refusal> {
+        let (Action::Create { kind: ChildKind::HttpRoute, name, body }
+        | Action::Replace { kind: ChildKind::HttpRoute, name, body }) = action
+        else {
+            return Ok(());
+        };
+        let hosts = body["spec"]["hostnames"].as_array().cloned().unwrap_or_default();
+        match &self.refused_host {
+            Some(host) if hosts.iter().any(|h| h == host) => {
+                let why = format!("spec.hostnames[0]: Invalid value: {host}");
+                Err(Refusal { what: format!("HTTPRoute {NAMESPACE}/{name}"), why })
+            }
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -231,13 +251,14 @@ impl Sim {
         }
     }
 
-    /// Passes until nothing changes any more, while the clock stands still.
+    /// Passes until nothing changes any more, while the clock stands still; what is refused may be tried for ever.
     pub fn settle(&mut self) {
         for _ in 0..60 {
             let before = self.release.status.clone();
             let plan = self.pass();
             let reacted = self.react();
-            if !reacted && plan.actions.is_empty() && self.release.status == before {
+            let refused = self.refusal.is_some() && plan.actions.len() == 1;
+            if !reacted && (plan.actions.is_empty() || refused) && self.release.status == before {
                 return;
             }
         }

@@ -167,6 +167,57 @@ fn a_spec_without_a_gateway_does_not_block_the_way_back() {
     }
 }
 
+/// What our rules let through and the Gateway API does not: the weights are written where the route stands.
+#[test]
+fn a_place_that_is_refused_blocks_neither_the_way_back_nor_the_rest() {
+    let wrong = "Search.example.com";
+    for (stored_past_our_rule, reason) in [(true, "InvalidSpec"), (false, "Refused")] {
+        let host = if stored_past_our_rule { wrong } else { "taken.example.com" };
+        let mut sim = Sim::moving(release(&[("live", "DuringTraffic")], &STEPS), |c| c.step_started_at.is_some());
+        let (revision, stable) = (sim.candidate().revision, sim.stable());
+        let before = sim.route.clone().unwrap().spec;
+        sim.refused_host = Some(host.to_owned());
+        sim.edit(|r| r.spec.traffic.gateway.as_mut().unwrap().hostnames = vec![host.to_owned()]);
+        sim.ticks(2);
+        assert_eq!((sim.reason().as_str(), sim.weight(&revision), sim.stalled()), (reason, 5, true));
+        assert!(sim.message().contains(host), "{}", sim.message());
+        if !stored_past_our_rule {
+            let name = format!("shop-{stable}");
+            sim.services.retain(|s| s.metadata.name.as_ref() != Some(&name));
+            sim.pass();
+            assert_eq!(sim.services.len(), 2, "nothing waits for the place");
+        }
+        sim.fails(&revision, 100);
+        sim.ticks(4);
+        assert_eq!(sim.weight(&revision), 0, "{}", sim.message());
+        sim.requests = 0;
+        sim.settle();
+        assert_eq!((sim.route_weights(), sim.status().candidate), (vec![(stable, 100)], None));
+        assert_eq!(sim.route.as_ref().unwrap().spec.hostnames, before.hostnames);
+        assert!(sim.stalled() && sim.message().contains(host), "{}", sim.message());
+        sim.edit(|r| r.spec.traffic.gateway.as_mut().unwrap().hostnames = vec!["new.example.com".to_owned()]);
+        sim.settle();
+        assert_eq!(sim.route.as_ref().unwrap().spec.hostnames, ["new.example.com"]);
+        assert!(!sim.message().contains(host), "{}", sim.message());
+    }
+}
+
+#[test]
+fn a_first_release_whose_route_is_refused_says_so() {
+    let mut sim = Sim::of(release(&[], &STEPS));
+    sim.refused_host = Some("shop.example.com".to_owned());
+    sim.settle();
+    assert_eq!((sim.reason().as_str(), sim.stalled(), sim.route.is_none()), ("Refused", true, true));
+    assert!(
+        sim.message().starts_with("The API server refuses to write HTTPRoute team/shop: spec.hostnames[0]"),
+        "{}",
+        sim.message()
+    );
+    sim.refused_host = None;
+    sim.settle();
+    assert_eq!((sim.reason().as_str(), sim.route_weights().len()), ("Promoted", 1));
+}
+
 #[test]
 fn what_others_added_to_the_route_stays() {
     let mut sim = Sim::serving(release(&[], &STEPS));

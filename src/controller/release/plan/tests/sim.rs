@@ -19,6 +19,7 @@ use crate::api::{ConditionType, EmbeddingModel, EvalGate, RagRelease, RagRelease
 use crate::controller::attempt::Attempt;
 use crate::controller::condition::{find, is_true};
 use crate::controller::config::Config;
+use crate::controller::error::Refusal;
 use crate::controller::event::Note;
 use crate::controller::plan::{ChildKind, Plan};
 use crate::controller::read::Referred;
@@ -90,6 +91,9 @@ pub struct Sim {
     pub jobs: BTreeMap<String, Attempt>,
     pub in_view: bool,
     pub gateway: Gateway,
+    /// The API server refuses each route with this host name.
+    pub refused_host: Option<String>,
+    pub refusal: Option<Refusal>,
     /// How runs end, by gate; the default is Pass.
     pub runs: BTreeMap<String, Run>,
     /// Statuses of the container of each pod that is not ready, by revision.
@@ -138,6 +142,8 @@ impl Sim {
             jobs: BTreeMap::new(),
             in_view: true,
             gateway: Gateway::Accepts,
+            refused_host: None,
+            refusal: None,
             runs: BTreeMap::new(),
             containers: BTreeMap::new(),
             unscheduled: Vec::new(),
@@ -311,7 +317,8 @@ impl Sim {
             (InTheWay::Nothing, None) => RouteSeen::Absent,
         };
         let readings = self.readings.clone();
-        let known = Observed { now: self.now, config: self.config.clone(), route, readings, world: None };
+        let refusal = self.refusal.clone();
+        let known = Observed { now: self.now, config: self.config.clone(), refusal, route, readings, world: None };
         // As the operator chooses: what must go goes on what is known already.
         if !self.in_view || observe::is_urgent(&self.release, &known) {
             return known;
@@ -414,9 +421,8 @@ impl Sim {
             self.release.status = Some(plan.status.clone());
             self.status_writes += 1;
         }
-        for action in plan.actions.iter().take(actions) {
-            self.carry_out(action);
-        }
+        let refusal = plan.actions.iter().take(actions).find_map(|action| self.carry_out(action).err());
+        self.refusal = refusal;
         self.events.extend(plan.events.iter().cloned());
         plan
     }
