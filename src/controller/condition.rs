@@ -50,14 +50,23 @@ impl State {
         Self::Stalled { reason, message: message.into() }
     }
 
-    /// What the API server does not take stands in the way of all that would follow. A state that somebody must act on
-    /// already keeps its reason and says it too.
+    /// What the API server does not take stands in the way of all that would follow: somebody must act. What users may
+    /// rely on stays so, and a state that somebody must act on already, or that ends with the object (its reason is the
+    /// clock of a deletion), keeps its reason and says it too.
     pub fn unless_refused(self, refusal: Option<&Refusal>) -> Self {
         let Some(told) = refusal.map(Refusal::told) else { return self };
         match self {
-            Self::Stalled { reason, message } if message.contains(&told) => Self::Stalled { reason, message },
+            // Said again from the last status, where nothing new could be decided.
+            state if state.message().contains(&told) => state,
             Self::Stalled { reason, message } => Self::Stalled { reason, message: format!("{message} {told}") },
-            Self::Ready { message, .. } | Self::Reconciling { message, .. } => {
+            Self::Reconciling { ready, reason: Reason::Deleting, message } => {
+                Self::Reconciling { ready, reason: Reason::Deleting, message: format!("{message} {told}") }
+            }
+            Self::Ready { message, .. } | Self::Reconciling { ready: Meanwhile::True, message, .. } => {
+                let message = format!("{told} {message}");
+                Self::Reconciling { ready: Meanwhile::True, reason: Reason::Refused, message }
+            }
+            Self::Reconciling { ready: Meanwhile::False | Meanwhile::Unknown, message, .. } => {
                 Self::Stalled { reason: Reason::Refused, message: format!("{told} {message}") }
             }
         }
@@ -166,14 +175,25 @@ mod tests {
     fn a_refusal_stands_before_what_would_follow_and_beside_what_stalls() {
         let refusal = Refusal { what: "Job team/a".to_owned(), why: "cpu: too much".to_owned() };
         let told = refusal.told();
-        for state in [State::ready(Reason::Promoted, "serves"), State::waiting(Reason::Preparing, "waits")] {
+        let on_the_way =
+            |ready, reason, message: &str| State::Reconciling { ready, reason, message: message.to_owned() };
+        let first = format!("{told} as it was");
+        let last = format!("as it was {told}");
+        let (yes, unknown) = (Meanwhile::True, Meanwhile::Unknown);
+        let table = [
+            (State::ready(Reason::Promoted, "as it was"), on_the_way(yes, Reason::Refused, &first)),
+            (on_the_way(yes, Reason::Building, "as it was"), on_the_way(yes, Reason::Refused, &first)),
+            (State::waiting(Reason::Preparing, "as it was"), State::stalled(Reason::Refused, &first)),
+            (on_the_way(unknown, Reason::Preparing, "as it was"), State::stalled(Reason::Refused, &first)),
+            (on_the_way(unknown, Reason::Deleting, "as it was"), on_the_way(unknown, Reason::Deleting, &last)),
+            (State::stalled(Reason::RolledBack, "as it was"), State::stalled(Reason::RolledBack, &last)),
+        ];
+        for (state, wanted) in table {
             assert_eq!(state.clone().unless_refused(None), state);
-            let refused = state.clone().unless_refused(Some(&refusal));
-            assert_eq!(refused, State::stalled(Reason::Refused, format!("{told} {}", state.message())));
+            let refused = state.unless_refused(Some(&refusal));
+            assert_eq!(refused, wanted);
             assert_eq!(refused.clone().unless_refused(Some(&refusal)), refused, "it is said once");
         }
-        let stalled = State::stalled(Reason::RolledBack, "rolled back").unless_refused(Some(&refusal));
-        assert_eq!(stalled, State::stalled(Reason::RolledBack, format!("rolled back {told}")));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::{Condition, ConditionType, RagRelease, VectorIndexSpec};
 use crate::controller::config::Config;
+use crate::controller::error::Refusal;
 use crate::controller::index::observe::{Observed, Use, uses_of};
 use crate::controller::read::Referred;
 use crate::worker::job::Task;
@@ -35,7 +36,7 @@ struct World {
     /// Notes of every pass.
     notes: Vec<Note>,
     made: usize,
-    /// Creating Jobs is refused, as in a namespace that terminates.
+    /// Creating Jobs is refused, as by a quota.
     refuses: bool,
 }
 
@@ -110,9 +111,13 @@ impl World {
         let plan = plan(&self.index, &self.seen);
         self.notes.extend(plan.events.clone());
         self.index.status = Some(plan.status.clone());
+        self.seen.refusal = None;
         for action in &plan.actions {
             match action {
-                Action::Create { .. } if self.refuses => {}
+                Action::Create { name, .. } if self.refuses => {
+                    let why = "exceeded quota: jobs".to_owned();
+                    self.seen.refusal = Some(Refusal { what: format!("Job team/{name}"), why });
+                }
                 Action::Create { kind: ChildKind::Job, name, body } => {
                     if self.seen.jobs.iter().all(|j| j.metadata.name.as_deref() != Some(name)) {
                         self.made += 1;

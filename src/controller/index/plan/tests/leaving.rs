@@ -118,6 +118,7 @@ fn a_namespace_that_takes_no_jobs_holds_it_two_minutes() {
         world.later(10).pass();
         assert!(!gone(&world));
     }
+    world.says("Unknown", Reason::Deleting, "exceeded quota: jobs").reconciling();
     world.later(10).pass();
     assert!(gone(&world));
     let warning = world.notes.iter().find(|n| n.warning).unwrap();

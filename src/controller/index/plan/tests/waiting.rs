@@ -107,3 +107,20 @@ fn a_verification_waits_for_the_model_too() {
     world.rest().says("False", Reason::Verifying, "Reads v1 back");
     assert!(world.running("verify").is_some());
 }
+
+#[test]
+fn a_job_that_is_refused_is_told_until_it_is_taken() {
+    let mut world = handbook();
+    world.refuses = true;
+    world.pass();
+    world.pass();
+    world.says("False", Reason::Refused, "Job team/").says("False", Reason::Refused, "exceeded quota: jobs").stalled();
+    world.refuses = false;
+    world.pass();
+    world.rest().says("False", Reason::Building, "v1").reconciling();
+    let mut world = World::with_ready(1);
+    world.refuses = true;
+    world.change(7).pass();
+    world.pass();
+    world.says("False", Reason::Refused, "v1 stays the newest ready version; what serves is untouched.").stalled();
+}
