@@ -8,6 +8,7 @@
 pub mod apply;
 pub mod attempt;
 pub mod backoff;
+pub mod command;
 pub mod condition;
 pub mod config;
 pub mod context;
@@ -28,5 +29,6 @@ pub mod run;
 pub mod schedule;
 pub mod signals;
 pub mod spec;
+pub mod text;
 
 pub use run::{Args, run};

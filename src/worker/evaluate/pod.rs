@@ -1,7 +1,7 @@
 //! The program in a Job: input from the environment, numbers into the receipt, no verdict.
 
 use std::cmp::Reverse;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::measure::{Answered, Identity, answers, leave_out, measured};
 use super::plan::{Arm, Gate};
@@ -17,6 +17,7 @@ use crate::evaluation::slice::{self, clusters, distinct, slices};
 use crate::evaluation::verdict::{SliceRules, judge};
 use crate::worker::exit::Failure;
 use crate::worker::job::{self, CheckTask, EvaluateTask, JobInput, Task, paths};
+use crate::worker::path;
 use crate::worker::receipt::{Body, CheckReport, Counts, EvaluateReport, Kept, MAX_SLICES};
 
 /// Carries out the task of a Job.
@@ -170,12 +171,10 @@ fn files(dataset: &DatasetSpec, mount: &Path) -> Result<Files, Failure> {
 }
 
 fn inside(path: &str) -> Result<PathBuf, Failure> {
-    let path = PathBuf::from(path);
-    if path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
-        return Ok(path);
-    }
-    let text = format!("dataset.from.volume.path `{}` must be relative and without `..`", path.display());
-    Err(Failure::invalid("InvalidSpec", text))
+    path::below(path).ok_or_else(|| {
+        let text = format!("dataset.from.volume.path `{path}` must be relative and without `..`");
+        Failure::invalid("InvalidSpec", text)
+    })
 }
 
 fn count(n: usize) -> i64 {

@@ -17,7 +17,7 @@ use super::job::{JobInput, PruneTask, Task, paths};
 use super::receipt::{Body, BuildReport, PruneReport, clip};
 use crate::api::reason::Reason;
 use crate::embedding::openai::Patience;
-use crate::store::embedded::{Pruned, prune};
+use crate::store::embedded::{self, Pruned, prune};
 use crate::store::{Manifest, StoreError};
 
 pub mod build;
@@ -147,8 +147,7 @@ fn prune_all(root: &Path, task: &PruneTask) -> Result<PruneReport, Failure> {
 
 /// A name of a directory below the index claim.
 fn plain_name(physical: &str) -> Result<&str, Failure> {
-    let plain = !physical.is_empty() && !physical.starts_with('.') && !physical.contains(['/', '\0']);
-    if plain { Ok(physical) } else { Err(store_failure(StoreError::Name(physical.to_owned()))) }
+    embedded::plain_name(physical).map_err(store_failure)
 }
 
 /// The text of a chunk that is embedded and that keywords find.

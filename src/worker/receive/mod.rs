@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -16,6 +16,7 @@ use flate2::read::MultiGzDecoder;
 use tar::EntryType;
 
 use super::exit::{Failure, report};
+use super::path;
 
 /// Bytes after the end of an archive that are read; tar fills up blocks.
 const MAX_PADDING: u64 = 1 << 20;
@@ -127,18 +128,9 @@ fn plain<'a>(mut input: impl Read + 'a) -> Result<Box<dyn Read + 'a>, Failure> {
 fn relative(bytes: &[u8]) -> Result<PathBuf, Failure> {
     let text = std::str::from_utf8(bytes)
         .map_err(|_| refused(format!("{:?} is not UTF-8; rename it", String::from_utf8_lossy(bytes))))?;
-    let mut path = PathBuf::new();
-    for component in Path::new(text).components() {
-        match component {
-            Component::Normal(name) => path.push(name),
-            Component::CurDir => {}
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
-                return Err(refused(format!(
-                    "{text:?} leads out of the directory; pack with relative paths, without .."
-                )));
-            }
-        }
-    }
+    let Some(path) = path::below(text) else {
+        return Err(refused(format!("{text:?} leads out of the directory; pack with relative paths, without ..")));
+    };
     if text.contains('\0') {
         return Err(refused(format!("{text:?} has a zero byte in its name")));
     }

@@ -30,6 +30,7 @@ use crate::controller::attempt::Outcome;
 use crate::controller::condition::{self, Extra, State};
 use crate::controller::event::Note;
 use crate::controller::plan::{Action, ChildKind, Plan};
+use crate::controller::text;
 
 /// A pod that cannot start is told of within 30 s.
 const WATCH_JOB: Duration = Duration::from_secs(10);
@@ -180,7 +181,7 @@ impl<'a> Draft<'a> {
         self.status.latest_version = newest.map(|v| v.name);
         self.status.store = self.index.spec.store.embedded.as_ref().map(|_| "embedded".to_owned());
         let old = self.index.status.as_ref().map(|s| s.conditions.clone()).unwrap_or_default();
-        let state = tell::bounded(state);
+        let state = text::bounded(state);
         let extras: Vec<Extra> = tell::reliable(&self.status, &state).into_iter().collect();
         self.status.conditions = condition::derive(&old, &state, &extras, generation, self.seen.now);
         Plan { status: self.status, actions: self.actions, events: self.events, requeue: self.requeue, rollback: None }

@@ -11,12 +11,11 @@ use crate::api::{ConditionType, EmbeddingModel, Reason, VectorIndex, VectorIndex
 use crate::controller::attempt;
 use crate::controller::condition::{self, Extra, State};
 use crate::controller::index::newest_ready;
+use crate::controller::text::worded;
 use crate::worker::receipt::ErrorReport;
 
 /// Characters of a version's reason.
 const REASON: usize = 1_200;
-/// Characters of a condition's message, a little below what the schema allows.
-const MESSAGE: usize = 4_000;
 /// References that a message names one by one.
 const NAMED: usize = 5;
 
@@ -250,20 +249,6 @@ pub(super) fn with_pruning_while_leaving(state: State, pruning: &Pruning) -> Sta
 fn added(state: State, note: &str) -> State {
     let message = format!("{} {note}", state.message());
     worded(state, message)
-}
-
-/// A message that the schema takes, however long the texts in it are.
-pub(super) fn bounded(state: State) -> State {
-    let message = state.message().chars().take(MESSAGE).collect();
-    worded(state, message)
-}
-
-fn worded(state: State, message: String) -> State {
-    match state {
-        State::Ready { reason, .. } => State::Ready { reason, message },
-        State::Reconciling { ready, reason, .. } => State::Reconciling { ready, reason, message },
-        State::Stalled { reason, .. } => State::Stalled { reason, message },
-    }
 }
 
 /// The condition DataReliable: what the newest version that was judged says about the data.

@@ -11,10 +11,10 @@ use crate::api::release::{CandidateStatus, FailedRevision, Failure};
 use crate::api::{ConditionType, RagRelease, Reason};
 use crate::controller::condition::{self, Extra, Meanwhile, State};
 use crate::controller::release::traffic::Acceptance;
+use crate::controller::text;
 
-/// Most characters of the summary and of a condition's message.
+/// Most characters of the summary.
 const SUMMARY: usize = 160;
-const MESSAGE: usize = 4_096;
 
 /// The head of a message that fits the summary: whole sentences, or a cut one where even the first is too long.
 fn summary(message: &str) -> String {
@@ -22,7 +22,7 @@ fn summary(message: &str) -> String {
     let fits = |end: &usize| message.get(..*end).is_some_and(|head| head.chars().count() <= SUMMARY);
     match ends.filter(fits).last().and_then(|end| message.get(..end)) {
         Some(head) => head.to_owned(),
-        None => message.chars().take(SUMMARY - 2).chain(" …".chars()).collect(),
+        None => text::shortened(message, SUMMARY),
     }
 }
 
@@ -45,16 +45,6 @@ pub fn gateway_api_missing() -> State {
     )
 }
 
-/// A message of any length (an index's, a kubelet's) fits into the status.
-fn shortened(state: State) -> State {
-    let cut = |message: String| message.chars().take(MESSAGE).collect();
-    match state {
-        State::Ready { reason, message } => State::Ready { reason, message: cut(message) },
-        State::Reconciling { ready, reason, message } => State::Reconciling { ready, reason, message: cut(message) },
-        State::Stalled { reason, message } => State::Stalled { reason, message: cut(message) },
-    }
-}
-
 impl Draft<'_> {
     /// Writes conditions, summary and columns.
     pub(super) fn conclude(&mut self, state: State) {
@@ -65,7 +55,7 @@ impl Draft<'_> {
             before if self.unresolved && before >= 0 => before,
             _ => self.release.metadata.generation.unwrap_or(0),
         };
-        let state = shortened(state);
+        let state = text::bounded(state);
         let state = match (&state, &self.plan.status.stable) {
             (State::Reconciling { reason, message, .. }, None) => {
                 State::Reconciling { ready: Meanwhile::Unknown, reason: *reason, message: message.clone() }
