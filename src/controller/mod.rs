@@ -16,6 +16,7 @@ pub mod crds;
 pub mod error;
 pub mod event;
 pub mod gate;
+mod health;
 pub mod index;
 pub mod metrics;
 pub mod model;

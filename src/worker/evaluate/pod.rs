@@ -330,15 +330,15 @@ mod tests {
                     let there = judged(&retrieval, &report, &job::run_inputs(&task), compared, Vec::new()).judged;
                     // On the command line: a file, two URLs.
                     let arm = |plan: &job::Arm| Arm::parse(&plan.url, None, &[], false).unwrap();
-                    let order = super::super::MeasureOrder {
+                    let order = super::super::command_line::MeasureOrder {
                         corpus: None,
                         files: Files::config_map(mount.path()),
                         gate,
                         candidate: arm(&candidate),
                         baseline: compared.then(|| arm(&baseline)),
                     };
-                    let outcome = super::super::measure(&order).await;
-                    let here = super::super::judgement(&order, &outcome);
+                    let outcome = super::super::command_line::measure(&order).await;
+                    let here = super::super::command_line::judgement(&order, &outcome);
                     assert_eq!(here, there, "{lost} {metric} {compared}");
                 }
             }
@@ -375,14 +375,14 @@ mod tests {
         // The runs beside it give the same numbers again, on a laptop.
         let beside = |suffix: &str| page.with_extension("").display().to_string() + suffix;
         let arm = |suffix: &str| Arm::parse(&beside(suffix), None, &[], true).unwrap();
-        let order = super::super::MeasureOrder {
+        let order = super::super::command_line::MeasureOrder {
             corpus: None,
             files: Files::config_map(mount.path()),
             gate: Gate::new(task.metrics.clone(), task.statistics.clone(), None, None, Baseline::Stable).unwrap(),
             candidate: arm(".candidate.run"),
             baseline: Some(arm(".baseline.run")),
         };
-        let again = super::super::measure(&order).await.unwrap_or_else(|e| panic!("{e}")).measured;
+        let again = super::super::command_line::measure(&order).await.unwrap_or_else(|e| panic!("{e}")).measured;
         let first = report.evidence(true, Vec::new()).rows[0];
         let row = again.comparison.rows[0];
         assert_eq!(
