@@ -7,7 +7,7 @@
 //! Layout: [`api`] the four kinds as users write them; [`controller`] the only room that knows the cluster;
 //! [`worker`] the programs that run in pods; [`corpus`], [`embedding`], [`store`] and [`evaluation`] know no
 //! Kubernetes; [`metadata`] and [`yaml`] serve them all. `tests/arrows.rs` holds who may use whom.
-#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::disallowed_methods))]
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::disallowed_methods))]
 
 pub mod api;
 pub mod args;

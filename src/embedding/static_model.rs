@@ -129,7 +129,7 @@ impl StaticModel {
             let Some(row) = self.row(token) else { continue };
             let weight = self.weight(token);
             sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += weight * f64::from(*value));
-            count += 1;
+            count = count.saturating_add(1);
         }
         let scale = if count == 0 { 0.0 } else { 1.0 / count as f64 };
         let mut vector: Vec<f32> = sums.iter().map(|sum| (sum * scale) as f32).collect();

@@ -118,7 +118,7 @@ pub async fn read_body(body: axum::body::Body, limit: usize, time: Duration) -> 
         let mut stream = body.into_data_stream();
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.map_err(|_| BodyError::Broken)?;
-            if bytes.len() + chunk.len() > limit {
+            if bytes.len().saturating_add(chunk.len()) > limit {
                 return Err(BodyError::TooLarge);
             }
             bytes.extend_from_slice(&chunk);

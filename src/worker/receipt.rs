@@ -224,7 +224,7 @@ pub fn clip(text: &str, characters: usize, bytes: usize) -> String {
         '"' | '\\' => 2,
         c if c.is_ascii_control() => 6,
         c if c.is_ascii() => 1,
-        c => 6 * c.len_utf16(),
+        c => c.len_utf16().saturating_mul(6),
     };
     let fits = |c: &char| {
         let after = left.checked_sub(cost(*c));

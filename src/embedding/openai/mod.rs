@@ -101,17 +101,17 @@ impl Client {
     /// One request with its attempts.
     async fn batch(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, EmbedError> {
         let patience = self.endpoint.patience;
-        let deadline = Instant::now() + patience.total;
+        let began = Instant::now();
         let mut jitter = retry::Jitter::new();
-        let mut attempt = 1;
+        let mut attempt = 1_u32;
         loop {
-            let (text, wait) = match self.attempt(&texts, deadline).await {
+            let (text, wait) = match self.attempt(&texts, began).await {
                 Attempt::Done(vectors) => return Ok(vectors),
                 Attempt::Failed(error) => return Err(error),
                 Attempt::Again { text, wait } => (text, wait),
             };
             let wait = wait.unwrap_or_else(|| retry::backoff(attempt, &mut jitter));
-            if attempt >= patience.attempts || Instant::now() + wait >= deadline {
+            if attempt >= patience.attempts || began.elapsed().saturating_add(wait) >= patience.total {
                 return Err(EmbedError::Unavailable(format!(
                     "the encoder at {} gave no vectors in {attempt} attempts: {text}",
                     self.shown()
@@ -119,16 +119,17 @@ impl Client {
             }
             tracing::debug!(attempt, wait_ms = wait.as_millis() as u64, reason = %text, "encoder asked again");
             tokio::time::sleep(wait).await;
-            attempt += 1;
+            attempt = attempt.saturating_add(1);
         }
     }
 
-    /// One try, cut at the deadline of all tries.
-    async fn attempt(&self, texts: &[String], deadline: Instant) -> Attempt {
+    /// One try, cut where the time of all tries ends.
+    async fn attempt(&self, texts: &[String], began: Instant) -> Attempt {
         let Ok(_permit) = self.in_flight.acquire().await else {
             return Attempt::Failed(EmbedError::Unavailable("the encoder's client is closed".to_owned()));
         };
-        match tokio::time::timeout_at(deadline, self.send(texts)).await {
+        let left = self.endpoint.patience.total.saturating_sub(began.elapsed());
+        match tokio::time::timeout(left, self.send(texts)).await {
             Ok(done) => done,
             Err(_) => Attempt::Again { text: "the time for all attempts ran out".to_owned(), wait: None },
         }
@@ -241,7 +242,7 @@ fn address(url: &str) -> Result<reqwest::Url, EmbedError> {
 async fn read(mut response: reqwest::Response, limit: usize) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| reason(&error))? {
-        if bytes.len() + chunk.len() > limit {
+        if bytes.len().saturating_add(chunk.len()) > limit {
             return Err(format!("its answer has more than {limit} bytes"));
         }
         bytes.extend_from_slice(&chunk);

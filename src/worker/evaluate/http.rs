@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::arm::{DESCRIBED, SearchError, Searcher, Served, domain};
 use super::stopped::{Cause, Stopped};
@@ -162,21 +162,21 @@ enum Try {
 
 /// Tries until there is an answer, an error that stays, or no time left.
 async fn call<T: DeserializeOwned>(request: impl Fn() -> RequestBuilder, time: Duration) -> Result<T, String> {
-    let end = Instant::now() + time;
+    let began = Instant::now();
     let mut pause = FIRST_PAUSE;
     let mut last = None;
     loop {
-        match timeout_at(end, once(request())).await {
+        match timeout(time.saturating_sub(began.elapsed()), once(request())).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(Try::Never(why))) => return Err(why),
             Ok(Err(Try::Again(why))) => last = Some(why),
             Err(_) => return Err(last.unwrap_or_else(|| format!("no answer within {} s", time.as_secs()))),
         }
-        if Instant::now() + pause >= end {
+        if began.elapsed().saturating_add(pause) >= time {
             return Err(last.unwrap_or_default());
         }
         sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
     }
 }
 

@@ -247,8 +247,8 @@ fn of_flags(args: &Args, given: &mut [(Option<String>, PathBuf)]) -> Result<Vect
         return usage("nothing to index: write --spec FILE or --source PATH");
     }
     let mut sources: Vec<Source> = Vec::new();
-    for (n, (name, _)) in given.iter_mut().enumerate() {
-        let name = name.get_or_insert_with(|| if n == 0 { "source".to_owned() } else { format!("source-{}", n + 1) });
+    for (n, (name, _)) in (1_usize..).zip(given.iter_mut()) {
+        let name = name.get_or_insert_with(|| if n == 1 { "source".to_owned() } else { format!("source-{n}") });
         if sources.iter().any(|other| other.name == *name) {
             return usage(format!("two sources are named {name}; write --source NAME=PATH with different names"));
         }

@@ -137,8 +137,8 @@ fn prune_all(root: &Path, task: &PruneTask) -> Result<PruneReport, Failure> {
     let mut report = PruneReport { deleted: 0, missing: 0, foreign: Vec::new() };
     for physical in &task.physical {
         match prune(root, physical, &task.owner_uid).map_err(store_failure)? {
-            Pruned::Deleted => report.deleted += 1,
-            Pruned::Missing => report.missing += 1,
+            Pruned::Deleted => report.deleted = report.deleted.saturating_add(1),
+            Pruned::Missing => report.missing = report.missing.saturating_add(1),
             Pruned::Foreign => report.foreign.push(physical.clone()),
         }
     }

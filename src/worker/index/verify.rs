@@ -145,7 +145,8 @@ fn sample(chunks: u64, size: usize) -> Vec<u32> {
     let mut drawn = BTreeSet::new();
     while drawn.len() < size {
         // The bias of the remainder is below 2^-32 and of no matter here.
-        drawn.insert((draw.next_u64() % u64::from(chunks)) as u32);
+        let remainder = draw.next_u64().checked_rem(u64::from(chunks));
+        drawn.extend(remainder.and_then(|ordinal| u32::try_from(ordinal).ok()));
     }
     drawn.into_iter().collect()
 }
@@ -176,7 +177,7 @@ fn read_back(index: &EmbeddedIndex) -> Result<(), Failure> {
 /// Chunks asked, and those that came first.
 async fn ask(index: &EmbeddedIndex, encoder: &dyn Encoder) -> Result<(u64, u64), Failure> {
     let sampled = sample(index.manifest().chunks, ASKED);
-    let mut found = 0;
+    let mut found = 0_u64;
     for batch in sampled.chunks(BATCH) {
         let chunks = index.chunks(batch).map_err(store_failure)?;
         let texts: Vec<String> = chunks.iter().map(|chunk| embedded_text(&chunk.title, &chunk.text)).collect();
@@ -184,7 +185,7 @@ async fn ask(index: &EmbeddedIndex, encoder: &dyn Encoder) -> Result<(u64, u64),
         for (ordinal, answer) in batch.iter().zip(answers) {
             // A text that the encoder takes no more finds nothing.
             if let Ok(vector) = answer {
-                found += u64::from(comes_first(index, *ordinal, &vector)?);
+                found = found.saturating_add(u64::from(comes_first(index, *ordinal, &vector)?));
             }
         }
     }

@@ -74,7 +74,8 @@ pub fn unpack(input: impl Read, to: &Path, max_bytes: u64, list: &mut dyn Write)
                 }
                 let size = entry.size();
                 let bytes = file(&mut entry, size, &to, &path)?;
-                written = Written { files: written.files + 1, bytes: written.bytes + bytes };
+                written.files = written.files.saturating_add(1);
+                written.bytes = written.bytes.saturating_add(bytes);
                 writeln!(list, "{bytes} {}", path.display())
                     .map_err(|error| Failure::unavailable("Unavailable", format!("standard output: {error}")))?;
             }
@@ -95,7 +96,7 @@ pub fn unpack(input: impl Read, to: &Path, max_bytes: u64, list: &mut dyn Write)
     }
     // Padding, and the checksum of gzip.
     let rest = archive.into_inner().take(MAX_PADDING);
-    io::copy(&mut { rest }, &mut io::sink()).map_err(|error| broken(written.files + 1, &error))?;
+    io::copy(&mut { rest }, &mut io::sink()).map_err(|error| broken(written.files.saturating_add(1), &error))?;
     Ok(written)
 }
 
