@@ -46,12 +46,27 @@ const FORBIDDEN: &[(&[&str], &[&str])] = &[
     ),
     (&["worker/"], &["kube", "k8s_openapi", "crate::controller"]),
     (
-        &["metadata.rs", "yaml.rs"],
+        &["hex.rs", "metadata.rs", "yaml.rs"],
         &[
             "kube",
             "k8s_openapi",
             "tokio",
             "reqwest",
+            "axum",
+            "crate::api",
+            "crate::controller",
+            "crate::corpus",
+            "crate::embedding",
+            "crate::evaluation",
+            "crate::store",
+            "crate::worker",
+        ],
+    ),
+    (
+        &["answer.rs"],
+        &[
+            "kube",
+            "k8s_openapi",
             "axum",
             "crate::api",
             "crate::controller",

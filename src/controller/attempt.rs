@@ -243,7 +243,7 @@ pub fn reason_of(error: &ErrorReport) -> Option<Reason> {
     if error.reason == RECEIPT_REJECTED {
         return Some(Reason::JobFailed);
     }
-    Reason::ALL.iter().copied().find(|reason| reason.as_str() == error.reason)
+    Reason::of(&error.reason)
 }
 
 /// What went wrong, as a sentence.

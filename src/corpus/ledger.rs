@@ -9,6 +9,7 @@ use std::collections::hash_map::Entry;
 use sha2::{Digest as _, Sha256};
 
 use super::{Document, Place};
+use crate::hex::hex;
 
 /// Most places that are kept to show.
 const EXAMPLES: usize = 5;
@@ -139,7 +140,7 @@ impl Ledger {
             }
             hash.update(content);
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&hash.finalize())
     }
 }
 

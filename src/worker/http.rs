@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -81,6 +82,14 @@ impl Stop {
             let _ = receiver.wait_for(|stop| *stop).await;
         }
     }
+}
+
+/// The numbers of a registry, as text.
+pub fn metrics_text(registry: &Registry) -> String {
+    let mut text = String::new();
+    // Writing to a String fails only when an encoder says so; ours do not.
+    let _ = prometheus_client::encoding::text::encode(&mut text, registry);
+    text
 }
 
 /// A page of metrics.

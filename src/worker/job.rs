@@ -17,6 +17,7 @@ use crate::api::gate::{Dataset, EvalGateSpec, Metric, Slices, Statistics};
 use crate::api::index::{Chunking, DataQuality, Search, Source};
 use crate::api::model::{Distance, EmbeddingModelSpec, Prefixes};
 use crate::api::release::Retrieval;
+use crate::hex::hex;
 
 /// Where the kubelet mounts what a pod reads and writes.
 pub mod paths {
@@ -123,15 +124,6 @@ pub fn digest<T: Serialize>(value: &T) -> String {
     // `serde_json::Value` keeps object keys sorted (no `preserve_order`), so equal values give equal text.
     let text = serde_json::to_value(value).map(|v| v.to_string()).unwrap_or_default();
     hex(&Sha256::digest(text.as_bytes()))
-}
-
-/// Bytes as lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len().saturating_mul(2)), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }
 
 /// Read, check, cut, embed and write one version.

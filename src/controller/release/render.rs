@@ -1,8 +1,6 @@
 //! What a release makes: snapshot, Deployment, Service, evaluation Job. Pure.
 
-use k8s_openapi::api::apps::v1::{
-    ControllerRevision, Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
-};
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
@@ -100,13 +98,7 @@ pub fn deployment(
                 match_labels: Some(selector(release, &snapshot.revision)),
                 ..LabelSelector::default()
             },
-            strategy: Some(DeploymentStrategy {
-                type_: Some("RollingUpdate".to_owned()),
-                rolling_update: Some(RollingUpdateDeployment {
-                    max_surge: Some(IntOrString::Int(1)),
-                    max_unavailable: Some(IntOrString::Int(0)),
-                }),
-            }),
+            strategy: Some(pod::one_by_one()),
             template: pod::template(&pod),
             ..DeploymentSpec::default()
         }),

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::lock;
 use super::sums::Entry;
+use crate::answer;
 use crate::api::RagRelease;
 use crate::worker::signals::{self, Signals as Counters};
 
@@ -72,14 +73,7 @@ impl ScrapeTask {
         if !answer.status().is_success() {
             return Err(format!("status {}", answer.status()));
         }
-        let mut body = Vec::new();
-        let mut stream = answer.bytes_stream();
-        while let Some(part) = stream.next().await {
-            body.extend_from_slice(&part.map_err(|e| e.to_string())?);
-            if body.len() > signals::MAX_BYTES {
-                return Err(format!("more than {} bytes", signals::MAX_BYTES));
-            }
-        }
+        let body = answer::read(answer, signals::MAX_BYTES).await.map_err(|e| e.to_string())?;
         let text = String::from_utf8(body).map_err(|e| e.to_string())?;
         signals::parse(&text).map_err(|e| e.to_string())
     }

@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::{EmbedError, Encoder, Settings, Side, tls};
+use crate::answer::{self, Unread};
 
 mod retry;
 mod wire;
@@ -150,12 +151,13 @@ impl Client {
         let status = response.status();
         if status.is_success() {
             let limit = wire::answer_limit(texts.len(), self.settings.dimensions.max(8192));
-            return match read(response, limit).await {
+            return match answer::read(response, limit).await {
                 Ok(bytes) => match wire::decode(&bytes, texts.len()) {
                     Ok(vectors) => Attempt::Done(vectors),
                     Err(text) => Attempt::Failed(EmbedError::Invalid(format!("{}: {text}", self.shown()))),
                 },
-                Err(text) => Attempt::Again { text, wait: None },
+                Err(Unread::Broken(error)) => Attempt::Again { text: reason(&error), wait: None },
+                Err(long @ Unread::TooLong(_)) => Attempt::Again { text: long.to_string(), wait: None },
             };
         }
         if retry::transient(status.as_u16()) {
@@ -163,7 +165,7 @@ impl Client {
             return Attempt::Again { text: format!("it answered {status}"), wait: retry::retry_after(named) };
         }
         // The server's own words may quote a key or a text; they go to the log at debug level only.
-        let words = read(response, 4096).await.unwrap_or_default();
+        let words = answer::read(response, 4096).await.unwrap_or_default();
         tracing::debug!(%status, words = %String::from_utf8_lossy(&words), "encoder refused");
         let text = format!(
             "the encoder at {} refused {} texts for model {:?} with {status}{}",
@@ -238,28 +240,13 @@ fn address(url: &str) -> Result<reqwest::Url, EmbedError> {
     Ok(parsed)
 }
 
-/// Reads at most `limit` bytes.
-async fn read(mut response: reqwest::Response, limit: usize) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| reason(&error))? {
-        if bytes.len().saturating_add(chunk.len()) > limit {
-            return Err(format!("its answer has more than {limit} bytes"));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
-}
-
 /// Why a request failed, in plain words and without its URL.
 fn reason(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "it did not answer in time".to_owned();
     }
-    let mut deepest: &dyn std::error::Error = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    format!("{}: {deepest}", if error.is_connect() { "no connection" } else { "the answer broke off" })
+    let what = if error.is_connect() { "no connection" } else { "the answer broke off" };
+    format!("{what}: {}", answer::cause(error))
 }
 
 /// What to look at first.

@@ -16,6 +16,7 @@ use super::keyword::Columns;
 use super::read::sql_value;
 use super::scan::{ScanError, length};
 use super::{FORMAT, MANIFEST, MAX_CHUNKS, REFERENCES, SQLITE, VECTORS};
+use crate::hex::hex;
 use crate::metadata::{Metadata, Scalar};
 use crate::store::{BuildCounts, Distance, FileEntry, Manifest, StoreError};
 
@@ -292,7 +293,7 @@ pub(super) fn digest_file(path: &Path) -> Result<FileEntry, StoreError> {
         hash.update(buffer.get(..read).unwrap_or_default());
         bytes = bytes.saturating_add(read as u64);
     }
-    let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = hex(&hash.finalize());
     Ok(FileEntry { bytes, sha256 })
 }
 

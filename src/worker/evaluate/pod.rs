@@ -369,7 +369,7 @@ mod tests {
         assert!(uri.starts_with("pvc://reports/rag/handbook/a-quality-") && uri.ends_with(".html"), "{uri}");
         let page = claim.path().join(uri.strip_prefix("pvc://reports/").unwrap());
         let html = std::fs::read(&page).unwrap();
-        assert_eq!(*sha256, job::hex(&<sha2::Sha256 as sha2::Digest>::digest(&html)));
+        assert_eq!(*sha256, crate::hex::hex(&<sha2::Sha256 as sha2::Digest>::digest(&html)));
         let html = String::from_utf8(html).unwrap();
         assert!(html.contains("RegressionProven") && html.contains("gate quality, release handbook"));
         // The runs beside it give the same numbers again, on a laptop.

@@ -40,8 +40,8 @@ pub(super) fn failed_reason(reason: Reason, text: &str) -> String {
 fn read_back(version: &IndexVersion) -> (Reason, &str) {
     let kept = version.reason.as_deref().unwrap_or_default();
     let (word, text) = kept.split_once(": ").unwrap_or(("", kept));
-    match Reason::ALL.iter().find(|r| r.as_str() == word) {
-        Some(reason) => (*reason, text),
+    match Reason::of(word) {
+        Some(reason) => (reason, text),
         None => (Reason::JobFailed, kept),
     }
 }

@@ -163,7 +163,7 @@ impl Draft<'_> {
         let retry = self.command("retry", &failed.revision);
         let text = self.beside(&failed.message);
         let text = format!("{text} No retry until the spec changes; to try it again: {retry}.");
-        let why = Reason::ALL.iter().find(|r| r.as_str() == failed.reason).copied().unwrap_or(Reason::GateFailed);
+        let why = Reason::of(&failed.reason).unwrap_or(Reason::GateFailed);
         let reason = match (why, &self.plan.status.stable) {
             (Reason::Aborted | Reason::ProgressDeadlineExceeded, _) | (_, None) => why,
             (_, Some(_)) => Reason::RolledBack,
@@ -222,7 +222,7 @@ impl Draft<'_> {
         let Some(ready) = ready else {
             return State::waiting(Reason::Progressing, "The cluster could not be read in full; it is tried again.");
         };
-        let reason = Reason::ALL.iter().find(|r| r.as_str() == ready.reason).copied().unwrap_or(Reason::Progressing);
+        let reason = Reason::of(&ready.reason).unwrap_or(Reason::Progressing);
         if condition::is_true(&self.old.conditions, ConditionType::Stalled) {
             return State::stalled(reason, ready.message.clone());
         }

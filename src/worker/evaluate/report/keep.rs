@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::gather::Found;
 use super::page::Page;
+use crate::hex::hex;
 use crate::worker::evaluate::plan::Gate;
 use crate::worker::evaluate::show;
 use crate::worker::job::{self, ReportTask};
@@ -96,7 +97,7 @@ fn written(mount: &Path, place: &Place, page: &Page, gate: &Gate, found: &Found<
             eprintln!("note: {}", cannot(what, e));
         }
     }
-    Ok(job::hex(&Sha256::digest(html.as_bytes())))
+    Ok(hex(&Sha256::digest(html.as_bytes())))
 }
 
 /// Writes beside and renames. What could not be written is removed.
