@@ -11,10 +11,13 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 
 use crate::api::{Reason, names};
+use crate::controller::text::shortened;
 use crate::worker::receipt::{Body, EXIT_INVALID, EXIT_UNAVAILABLE, ErrorReport, Receipt, Report};
 
 /// What a receipt that does not count is called.
 const RECEIPT_REJECTED: &str = "ReceiptRejected";
+/// Most characters of what a kubelet or the scheduler says: what to do about it must still fit behind.
+const TOLD: usize = 500;
 
 /// A Job by its name, with its pods.
 #[derive(Clone, Debug, Default)]
@@ -205,7 +208,7 @@ pub fn why_stuck(pod: &Pod) -> Option<(Reason, String)> {
         .find(|s| s.name == names::CONTAINER)
         .and_then(|s| s.state.as_ref()?.waiting.as_ref().map(|w| (w, s.image.as_str())));
     if let Some((waiting, image)) = waiting {
-        let told = waiting.message.as_deref().unwrap_or_default();
+        let told = shortened(waiting.message.as_deref().unwrap_or_default(), TOLD);
         let reason = match waiting.reason.as_deref().unwrap_or_default() {
             "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
                 let text = format!(
@@ -223,7 +226,7 @@ pub fn why_stuck(pod: &Pod) -> Option<(Reason, String)> {
         status.conditions.iter().flatten().find(|c| {
             c.type_ == "PodScheduled" && c.status == "False" && c.reason.as_deref() == Some("Unschedulable")
         })?;
-    let told = unscheduled.message.as_deref().unwrap_or_default();
+    let told = shortened(unscheduled.message.as_deref().unwrap_or_default(), TOLD);
     Some((Reason::PodUnschedulable, format!("Pod {name} cannot be scheduled: {told}.")))
 }
 
