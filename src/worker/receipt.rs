@@ -216,6 +216,11 @@ impl Receipt {
     }
 }
 
+/// A count as receipts and statuses hold it; what does not fit is shown as the largest that does.
+pub fn whole(count: impl TryInto<i64>) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
+}
+
 /// The beginning of a text that has at most so many characters and takes at most so many bytes of a receipt,
 /// where characters beyond ASCII are escaped.
 pub fn clip(text: &str, characters: usize, bytes: usize) -> String {
@@ -251,6 +256,11 @@ fn escape_non_ascii(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_that_do_not_fit_are_the_largest() {
+        assert_eq!((whole(7_usize), whole(u64::MAX)), (7, i64::MAX));
+    }
 
     #[test]
     fn clipped_texts_fit_whatever_they_hold() {

@@ -20,6 +20,7 @@ use crate::controller::config::Config;
 use crate::controller::pod::{self, JobRequest, Mounts, Pod};
 use crate::controller::reconcile::owner;
 use crate::worker::job::{JobInput, ProbeTask, Task, paths};
+use crate::worker::receipt::whole;
 
 /// Purpose label of the server under the model's own name.
 pub const PURPOSE_MAIN: &str = "embed";
@@ -164,7 +165,7 @@ pub fn probe(model: &EmbeddingModel, config: &Config, name: &str, url: &str, tim
         namespace: &model.namespace().unwrap_or_default(),
         owner: owner(model),
         purpose: PURPOSE_PROBE,
-        deadline_seconds: i64::try_from(deadline).unwrap_or(i64::MAX),
+        deadline_seconds: whole(deadline),
         retries: 0,
         pod: Pod {
             config,

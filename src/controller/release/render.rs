@@ -21,6 +21,7 @@ use crate::controller::pod::{self, JobRequest, LIGHT, Mounts, Pod, SERVE};
 use crate::controller::reconcile::owner;
 use crate::controller::spec::duration;
 use crate::worker::job::{Arm, JobInput, ServeTask, Task, paths};
+use crate::worker::receipt::whole;
 
 fn labels(release: &RagRelease, revision: &str) -> BTreeMap<String, String> {
     let mut labels = pod::labels(&release.name_any(), &release.uid().unwrap_or_default());
@@ -165,7 +166,7 @@ pub fn evaluate_job(release: &RagRelease, config: &Config, gate: &FrozenGate, na
         namespace: &release.namespace().unwrap_or_default(),
         owner: owner(release),
         purpose: "evaluate",
-        deadline_seconds: i64::try_from(deadline.as_secs()).unwrap_or(i64::MAX),
+        deadline_seconds: whole(deadline.as_secs()),
         retries: 0,
         pod: Pod {
             config,

@@ -18,7 +18,7 @@ use crate::evaluation::verdict::{SliceRules, judge};
 use crate::worker::exit::Failure;
 use crate::worker::job::{self, CheckTask, EvaluateTask, JobInput, Task, paths};
 use crate::worker::path;
-use crate::worker::receipt::{Body, CheckReport, Counts, EvaluateReport, Kept, MAX_SLICES};
+use crate::worker::receipt::{Body, CheckReport, Counts, EvaluateReport, Kept, MAX_SLICES, whole};
 
 /// Carries out the task of a Job.
 pub fn carry_out(input: &JobInput) -> Result<Body, Failure> {
@@ -50,14 +50,14 @@ pub fn grouping(gate: &Gate) -> (&[String], Option<&str>) {
 pub fn report(dataset: &Dataset, by: &[String], cluster_by: Option<&str>) -> Result<CheckReport, Stopped> {
     slice::check(dataset, by)?;
     let mut slices: Vec<(String, i64)> =
-        slices(dataset, by).into_iter().map(|slice| (slice.name, count(slice.queries.len()))).collect();
+        slices(dataset, by).into_iter().map(|slice| (slice.name, whole(slice.queries.len()))).collect();
     slices.sort_by_key(|(_, queries)| Reverse(*queries));
     slices.truncate(MAX_SLICES);
     Ok(CheckReport {
         digest: dataset.digest().to_owned(),
-        queries: count(dataset.judged_count()),
-        judgments: count(dataset.judgment_count()),
-        clusters: cluster_by.map(|key| count(distinct(&clusters(dataset, key)))),
+        queries: whole(dataset.judged_count()),
+        judgments: whole(dataset.judgment_count()),
+        clusters: cluster_by.map(|key| whole(distinct(&clusters(dataset, key)))),
         slices,
     })
 }
@@ -175,10 +175,6 @@ fn inside(path: &str) -> Result<PathBuf, Failure> {
         let text = format!("dataset.from.volume.path `{path}` must be relative and without `..`");
         Failure::invalid("InvalidSpec", text)
     })
-}
-
-fn count(n: usize) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

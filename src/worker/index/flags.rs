@@ -20,7 +20,7 @@ use crate::store::embedded::read_manifest;
 use crate::store::{Distance, Manifest};
 use crate::worker::encoder;
 use crate::worker::exit::Failure;
-use crate::worker::receipt::VerifyReport;
+use crate::worker::receipt::{VerifyReport, whole};
 use crate::yaml;
 
 /// Texts in one batch for an encoder in this process.
@@ -139,8 +139,8 @@ pub async fn run(args: Args) -> Result<(), Ended> {
         version: VERSION.to_owned(),
         content_digest: manifest.content_digest.clone(),
         fingerprint: manifest.fingerprint.clone(),
-        documents: i64::try_from(manifest.documents).unwrap_or(i64::MAX),
-        chunks: i64::try_from(manifest.chunks).unwrap_or(i64::MAX),
+        documents: whole(manifest.documents),
+        chunks: whole(manifest.chunks),
         self_retrieval_min: spec.data_quality.self_retrieval_min,
     };
     match verify::run(&out, &expected, encoder.as_ref()).await {

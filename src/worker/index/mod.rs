@@ -14,7 +14,7 @@ use super::encoder::{self, Mounts};
 use super::exit::{Failure, finish, job_input, report};
 use super::http;
 use super::job::{JobInput, PruneTask, Task, paths};
-use super::receipt::{Body, BuildReport, PruneReport, clip};
+use super::receipt::{Body, BuildReport, PruneReport, clip, whole};
 use crate::api::reason::Reason;
 use crate::embedding::openai::Patience;
 use crate::store::embedded::{self, Pruned, prune};
@@ -116,18 +116,17 @@ pub async fn job(input: JobInput, action: Action, places: &Places) -> Result<Bod
 }
 
 fn build_report(manifest: &Manifest) -> BuildReport {
-    let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     BuildReport {
         content_digest: manifest.content_digest.clone(),
         source_digest: manifest.source_digest.clone(),
-        source: count(manifest.build.source),
-        documents: count(manifest.documents),
-        quarantined: count(manifest.build.quarantined),
-        skipped: count(manifest.build.skipped),
-        chunks: count(manifest.chunks),
-        reused_chunks: count(manifest.build.reused_chunks),
-        size_bytes: count(manifest.size_bytes()),
-        cut_chunks: count(manifest.build.cut_chunks),
+        source: whole(manifest.build.source),
+        documents: whole(manifest.documents),
+        quarantined: whole(manifest.build.quarantined),
+        skipped: whole(manifest.build.skipped),
+        chunks: whole(manifest.chunks),
+        reused_chunks: whole(manifest.build.reused_chunks),
+        size_bytes: whole(manifest.size_bytes()),
+        cut_chunks: whole(manifest.build.cut_chunks),
         // Five of them leave room for everything else, also when every character must be escaped.
         examples: manifest.build.examples.iter().map(|example| clip(example, 160, 600)).collect(),
     }

@@ -20,7 +20,7 @@ use crate::store::embedded::{EmbeddedIndex, verify_files};
 use crate::worker::encoder;
 use crate::worker::exit::Failure;
 use crate::worker::job::VerifyTask;
-use crate::worker::receipt::VerifyReport;
+use crate::worker::receipt::{VerifyReport, whole};
 
 /// Chunks that are read back.
 const READ_BACK: usize = 100;
@@ -82,15 +82,11 @@ pub async fn run(dir: &Path, expected: &Expected, encoder: &dyn Encoder) -> Resu
     Ok(VerifyReport {
         content_digest: manifest.content_digest.clone(),
         documents,
-        chunks: signed(manifest.chunks),
-        dimensions: signed(manifest.dimensions as u64),
-        sampled: signed(sampled),
+        chunks: whole(manifest.chunks),
+        dimensions: whole(manifest.dimensions),
+        sampled: whole(sampled),
         self_retrieval,
     })
-}
-
-fn signed(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
 }
 
 fn differs(what: &str, found: &dyn std::fmt::Display, wanted: &dyn std::fmt::Display) -> String {
@@ -115,9 +111,9 @@ fn check_manifest(manifest: &Manifest, expected: &Expected, dimensions: usize) -
         return Err(failed(Reason::CountMismatch, text));
     }
     for (what, found, wanted) in [
-        ("documents", signed(manifest.documents), expected.documents),
+        ("documents", whole(manifest.documents), expected.documents),
         // Opening it found as many vectors and texts as the manifest says.
-        ("chunks", signed(manifest.chunks), expected.chunks),
+        ("chunks", whole(manifest.chunks), expected.chunks),
     ] {
         if found != wanted {
             return Err(failed(Reason::CountMismatch, differs(what, &found, &wanted)));
@@ -128,7 +124,7 @@ fn check_manifest(manifest: &Manifest, expected: &Expected, dimensions: usize) -
 
 /// The documents in the files.
 fn count_documents(index: &EmbeddedIndex, expected: &Expected) -> Result<i64, Failure> {
-    let found = signed(index.documents().map_err(store_failure)?);
+    let found = whole(index.documents().map_err(store_failure)?);
     if found != expected.documents {
         return Err(failed(Reason::CountMismatch, differs("in its files documents", &found, &expected.documents)));
     }
