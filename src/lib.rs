@@ -6,15 +6,17 @@
 //!
 //! Layout: [`api`] the four kinds as users write them; [`controller`] the only room that knows the cluster;
 //! [`worker`] the programs that run in pods; [`corpus`], [`embedding`], [`store`] and [`evaluation`] know no
-//! Kubernetes; [`metadata`] and [`yaml`] serve them all. `tests/arrows.rs` holds who may use whom.
-#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::disallowed_methods))]
+//! Kubernetes; [`metadata`], [`yaml`], [`hex`] and [`answer`] serve them all. `tests/arrows.rs` holds who may use whom.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::disallowed_methods))]
 
+pub mod answer;
 pub mod api;
 pub mod args;
 pub mod controller;
 pub mod corpus;
 pub mod embedding;
 pub mod evaluation;
+pub mod hex;
 pub mod metadata;
 pub mod store;
 pub mod telemetry;

@@ -1,5 +1,5 @@
 //! `rag`: parses, starts telemetry, dispatches, maps to an exit code.
-#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::disallowed_methods))]
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::disallowed_methods))]
 
 use std::process::ExitCode;
 

@@ -6,7 +6,6 @@
 //!
 //! Invariant: no behaviour and no IO here; rules that CEL states are stated again by the planner,
 //! since stored objects may predate them. A field exists only when it works.
-#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 use kube::KubeSchema;
 use schemars::JsonSchema;

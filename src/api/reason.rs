@@ -15,6 +15,10 @@ macro_rules! words {
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$word => stringify!($word)),+ }
             }
+            /// What a word means, if it is one of these.
+            pub fn of(word: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|known| known.as_str() == word)
+            }
             /// Every word, for docs and tests.
             pub const ALL: &[Self] = &[$(Self::$word),+];
         }
@@ -57,5 +61,19 @@ words! {
         TooFewQueries, WorseWithinNoise, Underpowered, UnjudgedBias, NoData,
         LowCoverage, InputsChanged, DatasetInvalid, EndpointUnavailable, SourceUnavailable, JobFailed,
         ReceiptRejected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_was_written_is_read_back_and_no_other() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::of(reason.as_str()), Some(*reason));
+        }
+        assert_eq!((Reason::of(""), Reason::of("jobFailed"), Reason::of("Superior")), (None, None, None));
+        assert_eq!(VerdictReason::of("Superior"), Some(VerdictReason::Superior));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Why one file: who reads it knows every write that the operator can make, and its right in the role.
 //! Invariants: status first, with the resourceVersion that was read; then the actions in order, each with its
-//! precondition; a conflict ends the pass; every call has a time limit; nobody else's object is ever written.
+//! precondition; a conflict ends the pass, a refusal only its action; every call has a time limit; nobody else's object is ever written.
 #![allow(clippy::disallowed_methods)] // It looks at the clock.
 
 use std::fmt::Debug;
@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::context::Context;
-use super::error::{Error, OBJECT_LIMIT, within};
+use super::error::{Class, Error, OBJECT_LIMIT, within};
 use super::event;
 use super::plan::{Action, ChildKind, Plan, Rollback};
 use super::read::is_owned;
@@ -50,7 +50,7 @@ where
         let what = format!("status of {} {namespace}/{}", K::kind(&()), object.name_any());
         let written = limited(&what, api.replace_status(&object.name_any(), &PostParams::default(), &changed))
             .await?
-            .map_err(Error::write(what))?;
+            .map_err(Error::write_status(what))?;
         resource_version = written.resource_version();
         ctx.metrics.write("status");
     }
@@ -63,15 +63,24 @@ where
     for note in plan.events.into_iter().chain(derived) {
         ctx.events.send(reference.clone(), note);
     }
+    let mut refused = None;
     for action in plan.actions {
+        // What goes must be gone before the object may go.
+        if refused.is_some() && matches!(action, Action::Finalizer { present: false }) {
+            break;
+        }
         let route_sent = action.writes_route().then(Instant::now);
         let done = perform(ctx, &api, object, &namespace, &mut resource_version, action).await;
         if let (Some(sent), Some(rollback)) = (route_sent, plan.rollback) {
             measure(ctx, &object.name_any(), rollback, rollback.since.unwrap_or(seen), sent);
         }
-        done?;
+        match done {
+            // A Job over its quota is no reason to leave a Service unmade: each action has a precondition of its own.
+            Err(error) if error.class() == Class::Refused => refused = refused.or(Some(error)),
+            done => done?,
+        }
     }
-    Ok(())
+    refused.map_or(Ok(()), Err)
 }
 
 /// How long it took to take traffic away.
@@ -122,14 +131,14 @@ where
             tracing::info!("{what} is written: {}", why.trim_start());
             apply(ctx, &child(&ctx.client, kind, namespace), kind, what, &name, &body).await
         }
-        Action::Replace { kind, name, body } => {
-            let what = format!("{} {namespace}/{name}", kind.word());
-            let body: DynamicObject = serde_json::from_value(body).map_err(|e| Error::Bug(format!("{what}: {e}")))?;
-            let params = PostParams { field_manager: Some(names::MANAGER.to_owned()), ..PostParams::default() };
-            let call = child(&ctx.client, kind, namespace);
-            ctx.metrics.write(kind.word());
-            limited(&what, call.replace(&name, &params, &body)).await?.map_err(Error::write(what))?;
-            Ok(())
+        Action::Replace { kind, name, body, otherwise } => {
+            let written = replace(ctx, kind, namespace, &name, body).await;
+            match (written, otherwise) {
+                (Err(error), Some(otherwise)) if error.class() == Class::Refused => {
+                    replace(ctx, kind, namespace, &name, otherwise).await
+                }
+                (written, _) => written,
+            }
         }
         Action::Delete { kind, name, uid, resource_version } => {
             let what = format!("{} {namespace}/{name}", kind.word());
@@ -158,6 +167,16 @@ where
         }
         Action::Finalizer { present } => finalizer(ctx, api, object, resource_version, present).await,
     }
+}
+
+async fn replace(ctx: &Context, kind: ChildKind, namespace: &str, name: &str, body: Value) -> Result<(), Error> {
+    let what = format!("{} {namespace}/{name}", kind.word());
+    let body: DynamicObject = serde_json::from_value(body).map_err(|e| Error::Bug(format!("{what}: {e}")))?;
+    let params = PostParams { field_manager: Some(names::MANAGER.to_owned()), ..PostParams::default() };
+    let call = child(&ctx.client, kind, namespace);
+    ctx.metrics.write(kind.word());
+    limited(&what, call.replace(name, &params, &body)).await?.map_err(Error::write(what))?;
+    Ok(())
 }
 
 async fn create<K: Resource<DynamicType = ()>>(

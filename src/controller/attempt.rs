@@ -12,16 +12,23 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 
 use crate::api::{Reason, names};
+use crate::controller::text::shortened;
 use crate::worker::receipt::{Body, EXIT_INVALID, EXIT_UNAVAILABLE, ErrorReport, Receipt, Report};
 
 /// What a receipt that does not count is called.
 const RECEIPT_REJECTED: &str = "ReceiptRejected";
+/// Most characters of what a kubelet or the scheduler says: what to do about it must still fit behind.
+const TOLD: usize = 500;
+/// Seconds without a pod, or of a pod without its volumes, that are no longer usual.
+const LATE: i64 = 30;
 
 /// A Job by its name, with its pods.
 #[derive(Clone, Debug, Default)]
 pub struct Attempt {
     pub job: Option<Job>,
     pub pods: Vec<Pod>,
+    /// When both were read.
+    pub seen_at: Timestamp,
 }
 
 /// What kind of failure it was.
@@ -152,7 +159,29 @@ impl Attempt {
     }
 
     fn stuck(&self) -> Option<Outcome> {
-        self.pods.iter().find_map(why_stuck).map(|(reason, message)| Outcome::Stuck { reason, message })
+        let stuck = self.pods.iter().find_map(why_stuck).or_else(|| self.without_pod());
+        stuck.map(|(reason, message)| Outcome::Stuck { reason, message })
+    }
+
+    /// A Job of which no pod came: what refuses its pods is told in its events only.
+    fn without_pod(&self) -> Option<(Reason, String)> {
+        let job = self.job.as_ref()?;
+        let status = job.status.clone().unwrap_or_default();
+        let counts = [status.active, status.succeeded, status.failed, status.terminating];
+        let suspended = job.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or(false);
+        if suspended || !self.pods.is_empty() || counts.into_iter().flatten().any(|count| count > 0) {
+            return None;
+        }
+        let made = job.metadata.creation_timestamp.as_ref()?.0;
+        if self.seen_at.duration_since(made) < SignedDuration::from_secs(LATE) {
+            return None;
+        }
+        let (name, namespace) = (job.metadata.name.as_deref()?, job.metadata.namespace.as_deref()?);
+        let text = format!(
+            "Job {name} has no pod {LATE} s after it was made: a quota, a LimitRange or a policy may refuse it. Its \
+             events say which: `kubectl -n {namespace} describe job {name}`."
+        );
+        Some((Reason::Refused, text))
     }
 }
 
@@ -206,7 +235,7 @@ pub fn why_stuck(pod: &Pod) -> Option<(Reason, String)> {
         .find(|s| s.name == names::CONTAINER)
         .and_then(|s| s.state.as_ref()?.waiting.as_ref().map(|w| (w, s.image.as_str())));
     if let Some((waiting, image)) = waiting {
-        let told = waiting.message.as_deref().unwrap_or_default();
+        let told = shortened(waiting.message.as_deref().unwrap_or_default(), TOLD);
         let reason = match waiting.reason.as_deref().unwrap_or_default() {
             "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
                 let text = format!(
@@ -224,7 +253,7 @@ pub fn why_stuck(pod: &Pod) -> Option<(Reason, String)> {
         status.conditions.iter().flatten().find(|c| {
             c.type_ == "PodScheduled" && c.status == "False" && c.reason.as_deref() == Some("Unschedulable")
         })?;
-    let told = unscheduled.message.as_deref().unwrap_or_default();
+    let told = shortened(unscheduled.message.as_deref().unwrap_or_default(), TOLD);
     Some((Reason::PodUnschedulable, format!("Pod {name} cannot be scheduled: {told}.")))
 }
 
@@ -245,7 +274,7 @@ pub fn waits_for_volumes(pod: &Pod, now: Timestamp) -> bool {
         s.name == names::CONTAINER && waiting.and_then(|w| w.reason.as_deref()) == Some("ContainerCreating")
     });
     let since = pod.status.as_ref().and_then(|s| s.start_time.as_ref()).map(|at| at.0);
-    creating && since.is_some_and(|at| now.duration_since(at) > SignedDuration::from_secs(30))
+    creating && since.is_some_and(|at| now.duration_since(at) > SignedDuration::from_secs(LATE))
 }
 
 /// A reason as a worker wrote it; a receipt that does not count is a Job that failed.
@@ -253,7 +282,7 @@ pub fn reason_of(error: &ErrorReport) -> Option<Reason> {
     if error.reason == RECEIPT_REJECTED {
         return Some(Reason::JobFailed);
     }
-    Reason::ALL.iter().copied().find(|reason| reason.as_str() == error.reason)
+    Reason::of(&error.reason)
 }
 
 /// What went wrong, as a sentence.
@@ -275,7 +304,7 @@ pub fn has_ended(job: &Job) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -291,7 +320,8 @@ mod tests {
             "status": {"containerStatuses": [{"name": "rag", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
                 "state": {"terminated": {"exitCode": exit, "message": message}}}]}
         });
-        Attempt { job: serde_json::from_value(job).unwrap(), pods: vec![serde_json::from_value(pod).unwrap()] }
+        let (job, pods) = (serde_json::from_value(job).unwrap(), vec![serde_json::from_value(pod).unwrap()]);
+        Attempt { job, pods, ..Attempt::default() }
     }
 
     const CHECK: &str =
@@ -385,6 +415,32 @@ mod tests {
         let (reason, text) = why_stuck(&pod).unwrap();
         assert_eq!(reason, Reason::ImagePullFailed);
         assert!(text.contains("nowhere/rag:9"), "{text}");
+    }
+
+    #[test]
+    fn a_job_of_which_no_pod_comes_says_where_the_cause_stands() {
+        let attempt = |age: i64, spec: Value, status: Value| {
+            let made = "2026-01-01T00:00:00Z";
+            let job = json!({"metadata": {"name": "j", "namespace": "team", "uid": "u", "creationTimestamp": made,
+                "ownerReferences": [{"apiVersion": "v1", "kind": "X", "name": "x", "uid": "owner"}]},
+                "spec": spec, "status": status});
+            let seen_at = made.parse::<Timestamp>().unwrap() + SignedDuration::from_secs(age);
+            Attempt { job: serde_json::from_value(job).unwrap(), pods: Vec::new(), seen_at }
+        };
+        let spec = || json!({"template": {}});
+        let waits = [
+            attempt(29, spec(), json!({})),
+            attempt(99, spec(), json!({"active": 1})),
+            attempt(99, spec(), json!({"failed": 1})),
+            attempt(99, json!({"template": {}, "suspend": true}), json!({})),
+        ];
+        for waiting in waits {
+            assert_eq!(waiting.outcome("owner", "r"), Outcome::Running, "{:?}", waiting.job);
+        }
+        let Outcome::Stuck { reason, message } = attempt(30, spec(), json!({"active": 0})).outcome("owner", "r") else {
+            panic!("no pod for 30 s")
+        };
+        assert!(reason == Reason::Refused && message.contains("kubectl -n team describe job j"), "{message}");
     }
 
     #[test]

@@ -2,12 +2,16 @@
 //!
 //! Why: kstatus reads Reconciling, Stalled and Ready together; deriving all of them from one value makes
 //! contradictions impossible. Invariants: Ready is always there; Reconciling and Stalled exist only while
-//! True and never together; `lastTransitionTime` moves only when the status does.
+//! True and never together; `lastTransitionTime` moves only when the status does; a message fits the schema.
 
 use jiff::Timestamp;
 
 use super::error::Refusal;
+use super::text::shortened;
 use crate::api::{Condition, ConditionType, Reason};
+
+/// Characters of a condition's message, a little below what the schema allows.
+const MESSAGE: usize = 4_000;
 
 /// Where an object stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,25 +54,47 @@ impl State {
         Self::Stalled { reason, message: message.into() }
     }
 
-    /// What the API server does not take stands in the way of all that would follow: somebody must act. What users may
-    /// rely on stays so, and a state that somebody must act on already, or that ends with the object (its reason is the
-    /// clock of a deletion), keeps its reason and says it too.
+    /// The same state in other words.
+    pub fn worded(self, message: String) -> Self {
+        match self {
+            Self::Ready { reason, .. } => Self::Ready { reason, message },
+            Self::Reconciling { ready, reason, .. } => Self::Reconciling { ready, reason, message },
+            Self::Stalled { reason, .. } => Self::Stalled { reason, message },
+        }
+    }
+
+    /// What the API server does not take stands in the way of what is only on its way: somebody must act, and what users
+    /// may rely on stays so. Where more is told than progress (a rollback, a split that is not as declared, a deletion),
+    /// that is what people must know first, and later plans read it there: it keeps its reason and says the refusal too.
     pub fn unless_refused(self, refusal: Option<&Refusal>) -> Self {
         let Some(told) = refusal.map(Refusal::told) else { return self };
+        // Said again from the last status, where nothing new could be decided.
+        if self.message().contains(&told) {
+            return self;
+        }
+        if !self.tells_only_progress() {
+            let message = format!("{} {told}", self.message());
+            return self.worded(message);
+        }
+        let message = format!("{told} {}", self.message());
         match self {
-            // Said again from the last status, where nothing new could be decided.
-            state if state.message().contains(&told) => state,
-            Self::Stalled { reason, message } => Self::Stalled { reason, message: format!("{message} {told}") },
-            Self::Reconciling { ready, reason: Reason::Deleting, message } => {
-                Self::Reconciling { ready, reason: Reason::Deleting, message: format!("{message} {told}") }
-            }
-            Self::Ready { message, .. } | Self::Reconciling { ready: Meanwhile::True, message, .. } => {
-                let message = format!("{told} {message}");
+            Self::Ready { .. } | Self::Reconciling { ready: Meanwhile::True, .. } => {
                 Self::Reconciling { ready: Meanwhile::True, reason: Reason::Refused, message }
             }
-            Self::Reconciling { ready: Meanwhile::False | Meanwhile::Unknown, message, .. } => {
-                Self::Stalled { reason: Reason::Refused, message: format!("{told} {message}") }
+            Self::Reconciling { ready: Meanwhile::False | Meanwhile::Unknown, .. } | Self::Stalled { .. } => {
+                Self::Stalled { reason: Reason::Refused, message }
             }
+        }
+    }
+
+    fn tells_only_progress(&self) -> bool {
+        use Reason::{Building, Preparing, Probing, Progressing, Stepping, Verifying};
+        match self {
+            Self::Ready { .. } => true,
+            Self::Reconciling { reason, .. } => {
+                matches!(reason, Building | Preparing | Probing | Progressing | Stepping | Verifying)
+            }
+            Self::Stalled { .. } => false,
         }
     }
 
@@ -102,7 +128,7 @@ pub fn derive(old: &[Condition], state: &State, extras: &[Extra], generation: i6
             type_: type_.as_str().to_owned(),
             status: status.to_owned(),
             reason: reason.as_str().to_owned(),
-            message: message.to_owned(),
+            message: shortened(message, MESSAGE),
             observed_generation: generation,
             last_transition_time: since,
         }
@@ -186,6 +212,8 @@ mod tests {
             (State::waiting(Reason::Preparing, "as it was"), State::stalled(Reason::Refused, &first)),
             (on_the_way(unknown, Reason::Preparing, "as it was"), State::stalled(Reason::Refused, &first)),
             (on_the_way(unknown, Reason::Deleting, "as it was"), on_the_way(unknown, Reason::Deleting, &last)),
+            (State::waiting(Reason::RollingBack, "as it was"), State::waiting(Reason::RollingBack, &last)),
+            (State::waiting(Reason::RouteDrift, "as it was"), State::waiting(Reason::RouteDrift, &last)),
             (State::stalled(Reason::RolledBack, "as it was"), State::stalled(Reason::RolledBack, &last)),
         ];
         for (state, wanted) in table {
@@ -194,6 +222,13 @@ mod tests {
             assert_eq!(refused, wanted);
             assert_eq!(refused.clone().unless_refused(Some(&refusal)), refused, "it is said once");
         }
+    }
+
+    #[test]
+    fn a_message_of_any_length_fits() {
+        let long = derive(&[], &State::stalled(Reason::JobFailed, "x".repeat(5_000)), &[], 1, at(1));
+        let fits = |c: &Condition| c.message.chars().count() == MESSAGE && c.message.ends_with(" …");
+        assert!(long.len() == 2 && long.iter().all(fits));
     }
 
     #[test]

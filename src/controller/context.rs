@@ -59,11 +59,11 @@ impl Refusals {
         map.get(key).map(|(_, refusal)| refusal.clone())
     }
 
-    /// Keeps it, and says whether it is news. The words about the same write of the same generation stay as they were
-    /// first: a webhook that puts a number of its own into each answer would change the status for ever.
+    /// Keeps it, and says whether it is news. Words that differ in numbers only stay as they were first: a webhook that
+    /// puts one of its own into each answer would change the status for ever.
     pub fn keep(&self, key: &str, generation: i64, refusal: Refusal) -> bool {
         let mut map = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let known = map.get(key).is_some_and(|(at, kept)| *at == generation && kept.what == refusal.what);
+        let known = map.get(key).is_some_and(|(at, kept)| *at == generation && kept.is_like(&refusal));
         if !known {
             map.insert(key.to_owned(), (generation, refusal));
         }

@@ -5,6 +5,8 @@
 use std::future::Future;
 use std::time::Duration;
 
+use super::text::shortened;
+
 /// A failed read or write.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -58,6 +60,17 @@ impl Error {
         }
     }
 
+    /// A failed write of an object's own status: what it says is ours alone, so a refusal is our fault.
+    pub fn write_status(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+        let what = what.into();
+        move |source| match &source {
+            kube::Error::Api(status) if refuses(status) && !lacks_right(status) => {
+                Self::Bug(format!("{what} is refused: {}", status.message))
+            }
+            _ => Self::write(what)(source),
+        }
+    }
+
     pub fn class(&self) -> Class {
         match self {
             Self::Read { source, .. } | Self::Write { source, .. } => match source.as_ref() {
@@ -83,15 +96,19 @@ impl Error {
         match (self, self.class()) {
             (Self::Write { what, source }, Class::Refused) => {
                 let why = match source.as_ref() {
-                    kube::Error::Api(status) => status.message.trim_end_matches('.').to_owned(),
+                    kube::Error::Api(status) => status.message.clone(),
                     other => other.to_string(),
                 };
+                let why = shortened(why.trim_end_matches('.'), WHY);
                 Some(Refusal { what: what.clone(), why })
             }
             _ => None,
         }
     }
 }
+
+/// Most characters of the API server's words: a webhook may list a hundred policies.
+const WHY: usize = 1_000;
 
 /// An object that the API server does not take as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +118,15 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// Whether both tell of the same write for the same cause.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let words = |text: &str| {
+            let plain = text.split_whitespace().filter(|word| !word.contains(|c: char| c.is_ascii_digit()));
+            plain.map(ToOwned::to_owned).collect::<Vec<String>>()
+        };
+        self.what == other.what && words(&self.why) == words(&other.why)
+    }
+
     /// As users read it.
     pub fn told(&self) -> String {
         format!(
@@ -111,14 +137,15 @@ impl Refusal {
     }
 }
 
-/// What a rule of the object's kind, a quota, a policy or a webhook refuses: the same again meets the same answer.
+/// What a rule of the object's kind, a quota, a policy or a webhook refuses: the same again meets the same answer. A
+/// webhook that is down refuses too, and nobody but its owner can end that.
 fn refuses(status: &kube::core::Status) -> bool {
-    matches!(status.code, 400 | 403 | 413 | 422)
+    matches!(status.code, 400 | 403 | 413 | 422) || (status.code == 500 && status.message.contains("calling webhook"))
 }
 
 /// RBAC says 403 too, in words of its own: nothing else tells it from a policy that says no.
 fn lacks_right(status: &kube::core::Status) -> bool {
-    status.is_forbidden() && status.message.contains(" cannot ") && status.message.contains(" resource ")
+    status.is_forbidden() && status.message.contains(" is forbidden: User \"")
 }
 
 fn namespace_ends(status: &kube::core::Status) -> bool {

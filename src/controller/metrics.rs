@@ -10,6 +10,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::worker::http::metrics_text;
+
 /// Label of the controllers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ByController {
@@ -121,10 +123,6 @@ impl Metrics {
 
     /// The text form.
     pub fn text(&self) -> String {
-        let mut out = String::new();
-        let registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        // Writing into a String cannot fail.
-        let _ = prometheus_client::encoding::text::encode(&mut out, &registry);
-        out
+        metrics_text(&self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::event::Note;
-use super::spec::quantity;
+use super::spec::{about, quantity};
 use crate::api::{Reason, names};
 use crate::worker::job::digest;
 
@@ -84,8 +84,9 @@ pub enum Action {
     /// Server-side apply of the complete intent; the planner saw that the object is ours. `why`: where the live object
     /// differs.
     Apply { kind: ChildKind, name: String, body: Value, why: String },
-    /// Write the whole object; `body` carries the resourceVersion that was read.
-    Replace { kind: ChildKind, name: String, body: Value },
+    /// Write the whole object; `body` carries the resourceVersion that was read. `otherwise` is written where the API
+    /// server refuses `body`.
+    Replace { kind: ChildKind, name: String, body: Value, otherwise: Option<Value> },
     /// Delete the object with this UID, and no other of the same name; with a resourceVersion only as it was read.
     Delete { kind: ChildKind, name: String, uid: String, resource_version: Option<String> },
     /// Let a finished Job go after this time; its result is in status by then.
@@ -202,7 +203,7 @@ fn is_empty(value: &Value) -> bool {
 
 /// The server writes quantities in a form of its own: `0.5` comes back as `500m`.
 fn same_quantity(a: &str, b: &str) -> bool {
-    matches!((quantity(a), quantity(b)), (Some(a), Some(b)) if (a - b).abs() <= 1e-9 * a.abs().max(b.abs()))
+    matches!((quantity(a), quantity(b)), (Some(a), Some(b)) if about(a, b))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::apps::v1::{DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::batch::v1::{Job, JobSpec, PodFailurePolicy, PodFailurePolicyRule};
 use k8s_openapi::api::batch::v1::{PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern};
 use k8s_openapi::api::core::v1::{
@@ -363,6 +364,17 @@ pub fn labels(owner: &str, uid: &str) -> BTreeMap<String, String> {
 pub fn job_name(owner: &str, parts: &impl serde::Serialize) -> String {
     let hash: String = digest(parts).chars().take(10).collect();
     format!("{owner}-{hash}")
+}
+
+/// A new pod serves before an old one goes.
+pub fn one_by_one() -> DeploymentStrategy {
+    DeploymentStrategy {
+        type_: Some("RollingUpdate".to_owned()),
+        rolling_update: Some(RollingUpdateDeployment {
+            max_surge: Some(IntOrString::Int(1)),
+            max_unavailable: Some(IntOrString::Int(0)),
+        }),
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! Reads that several controllers make: one object, the objects of an owner, a Job with its pods.
 //!
 //! Invariant: no write; absence is data; every call has a time limit.
+#![allow(clippy::disallowed_methods)] // It looks at the clock.
 
 use std::fmt::Debug;
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
@@ -116,7 +118,7 @@ pub async fn attempt(ctx: &Context, namespace: &str, name: &str) -> Result<Attem
         Some(_) => labelled(ctx, namespace, &format!("batch.kubernetes.io/job-name={name}")).await?,
         None => Vec::new(),
     };
-    Ok(Attempt { job, pods })
+    Ok(Attempt { job, pods, seen_at: Timestamp::now() })
 }
 
 /// Whether every pod that mounts this claim must run on one node: no access mode for many nodes.

@@ -192,12 +192,14 @@ fn failed<C: Controlled>(
             Requeue::requeue(delay)
         }
         Class::Refused => {
-            let delay = later();
+            ctx.metrics.error(C::WORD);
+            let (failures, delay) = ctx.failures.next(key);
+            let delay = delay.min(patience);
             let generation = guard.meta().generation.unwrap_or(0);
             let news = error.refusal().is_some_and(|refusal| ctx.refusals.keep(key, generation, refusal));
             tracing::warn!(object = key, %error, retry_seconds = delay.as_secs(), "a write is refused");
-            // The next pass tells it in the status.
-            Requeue::requeue(if news { Duration::ZERO } else { delay })
+            // The next pass tells it in the status; at once the first time, so that nothing turns without rest.
+            Requeue::requeue(if news && failures == 1 { Duration::ZERO } else { delay })
         }
         Class::Bug => {
             ctx.metrics.error(C::WORD);

@@ -1,7 +1,6 @@
-//! `rag operator`: clients, the four controllers with their watches, health and metrics.
+//! `rag operator`: clients, the four controllers with their watches.
 //!
-//! Invariants: watches ask for the newest state, never for any cached one; at most eight passes of a kind at
-//! once; liveness does not depend on the API server.
+//! Invariants: watches ask for the newest state, never for any cached one; at most eight passes of a kind at once.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -11,9 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::Router;
-use axum::http::StatusCode;
-use axum::routing::get;
 use futures::stream::BoxStream;
 use futures::{FutureExt, Stream, StreamExt};
 use http::header::{HeaderValue, USER_AGENT};
@@ -33,9 +29,8 @@ use super::metrics::Metrics;
 use super::reconcile::{Controlled, forget, pass};
 use super::route::HTTPRoute;
 use super::signals::Signals;
-use super::{gate, index, model, release};
+use super::{gate, health, index, model, release};
 use crate::api::{EmbeddingModel, EvalGate, RagRelease, VectorIndex, names};
-use crate::worker::http::open_metrics;
 
 /// Longest pause before routes, which could not be listed, are listed again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -91,7 +86,7 @@ enum StartError {
     Signal(std::io::Error),
 }
 
-async fn operate(config: Config, health: SocketAddr) -> Result<(), StartError> {
+async fn operate(config: Config, address: SocketAddr) -> Result<(), StartError> {
     let mut control = kube::Config::infer().await?;
     control.headers.push((USER_AGENT, HeaderValue::from_static(names::MANAGER)));
     let watching = control.clone();
@@ -113,7 +108,8 @@ async fn operate(config: Config, health: SocketAddr) -> Result<(), StartError> {
         refusals: Refusals::default(),
     });
     let ready = Arc::new(AtomicBool::new(false));
-    serve_health(health, ctx.clone(), ready.clone()).await?;
+    let listening = health::serve(address, ctx.clone(), ready.clone()).await;
+    listening.map_err(|source| StartError::Listen { address, source })?;
 
     let (stop, stopped) = watch::channel(false);
     let mut controllers = Vec::new();
@@ -380,33 +376,6 @@ where
 
 fn tokio_receiver<T: Send + 'static>(mut receiver: mpsc::Receiver<T>) -> impl Stream<Item = T> + Send + 'static {
     futures::stream::poll_fn(move |context| receiver.poll_recv(context))
-}
-
-async fn serve_health(address: SocketAddr, ctx: Arc<Context>, ready: Arc<AtomicBool>) -> Result<(), StartError> {
-    let listener =
-        tokio::net::TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
-    let app = Router::new()
-        .route("/livez", get(|| async { "ok" }))
-        .route(
-            "/readyz",
-            get(move || {
-                let ready = ready.load(Ordering::Relaxed);
-                async move { if ready { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "starting") } }
-            }),
-        )
-        .route(
-            "/metrics",
-            get(move || {
-                let text = ctx.metrics.text();
-                async move { open_metrics(text) }
-            }),
-        );
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, app).await {
-            tracing::error!(%error, "health and metrics stopped");
-        }
-    });
-    Ok(())
 }
 
 #[cfg(test)]

@@ -78,12 +78,18 @@ pub fn resources(field: &str, resources: Option<&Resources>) -> Result<(), Inval
     let pairs = [("cpu", &requests.cpu, &limits.cpu), ("memory", &requests.memory, &limits.memory)];
     for (what, request, limit) in pairs {
         let (Some(request), Some(limit)) = (request, limit) else { continue };
-        if quantity(request) > quantity(limit) {
+        if matches!((quantity(request), quantity(limit)), (Some(asked), Some(most)) if asked > most && !about(asked, most))
+        {
             let problem = format!("is `{request}`, more than the limit of `{limit}`; lower it, or raise the limit");
             return Err(Invalid::new(format!("{field}.requests.{what}"), problem));
         }
     }
     Ok(())
+}
+
+/// Whether two quantities are one amount in different units: 700m is not exactly .7 in binary.
+pub fn about(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-9 * a.abs().max(b.abs())
 }
 
 /// A quantity as a number, of what our fields hold; `None`: none of those.
@@ -152,6 +158,8 @@ mod tests {
             r#"{"limits": {"cpu": "1m"}}"#,
             r#"{"requests": {"cpu": "1000m", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1073741824"}}"#,
             r#"{"requests": {"memory": "1Gi"}, "limits": {"cpu": "1"}}"#,
+            r#"{"requests": {"cpu": "700m"}, "limits": {"cpu": "0.7"}}"#,
+            r#"{"requests": {"memory": "1Gi"}, "limits": {"memory": "2e9"}}"#,
         ];
         for text in good {
             assert_eq!(resources("spec.resources", Some(&read(text))), Ok(()), "{text}");

@@ -103,9 +103,10 @@ impl Chunker {
 
 /// Drops chunks of white space and chunks that lie inside a neighbour, which an overlap can give.
 fn distinct<'a>(chunks: impl Iterator<Item = (usize, &'a str)>) -> Vec<&'a str> {
+    let end = |start: usize, chunk: &str| start.saturating_add(chunk.len());
     let mut kept: Vec<(usize, &str)> = Vec::new();
     for (start, chunk) in chunks {
-        if chunk.trim().is_empty() || kept.last().is_some_and(|(s, c)| start + chunk.len() <= s + c.len()) {
+        if chunk.trim().is_empty() || kept.last().is_some_and(|(s, c)| end(start, chunk) <= end(*s, c)) {
             continue;
         }
         if kept.last().is_some_and(|(s, _)| start <= *s) {
@@ -122,11 +123,12 @@ fn fixed(text: &str, max_tokens: usize, overlap_tokens: usize) -> Vec<&str> {
     let (mut start, mut covered) = (0, 0);
     while let Some(rest) = text.get(start..).filter(|rest| !rest.trim_start().is_empty()) {
         // A window never begins with white space, so it begins behind the last one's begin.
-        start += rest.len() - rest.trim_start().len();
+        let ragged = rest.len();
         let rest = rest.trim_start();
+        start = start.saturating_add(ragged.saturating_sub(rest.len()));
         let length = fitting(rest.chars(), max_tokens);
         let window = rest.get(..length).unwrap_or(rest);
-        let end = start + window.trim_end().len();
+        let end = start.saturating_add(window.trim_end().len());
         // A window that adds nothing but white space is none.
         if end > covered {
             windows.push(window.trim_end());
@@ -137,21 +139,23 @@ fn fixed(text: &str, max_tokens: usize, overlap_tokens: usize) -> Vec<&str> {
         }
         // The overlap is whole characters too, so a step is at least one character.
         let shared = fitting(window.chars().rev(), overlap_tokens);
-        start += (length - shared).max(window.chars().next().map_or(1, char::len_utf8));
+        let step = length.saturating_sub(shared).max(window.chars().next().map_or(1, char::len_utf8));
+        start = start.saturating_add(step);
     }
     windows
 }
 
 /// Bytes of the first characters that fit into so many tokens.
 fn fitting(characters: impl Iterator<Item = char>, tokens: usize) -> usize {
-    let (mut bytes, mut sum) = (0, 0);
+    let most = tokens.saturating_mul(4);
+    let (mut bytes, mut sum) = (0_usize, 0_usize);
     for c in characters {
         let mut buffer = [0; 4];
-        sum += c.encode_utf8(&mut buffer).bytes().map(quarters).sum::<usize>();
-        if sum > tokens * 4 {
+        sum = sum.saturating_add(c.encode_utf8(&mut buffer).bytes().map(quarters).sum());
+        if sum > most {
             break;
         }
-        bytes += c.len_utf8();
+        bytes = bytes.saturating_add(c.len_utf8());
     }
     bytes
 }

@@ -176,7 +176,9 @@ fn kind(meta: &fs::Metadata, path: PathBuf) -> Resolved {
 
 /// The bytes of a file; `None` when there are more than a document may have.
 pub fn read_bounded(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    // One more than may be tells that there is more.
+    const MOST: u64 = MAX_DOCUMENT_BYTES as u64 + 1;
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_DOCUMENT_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    File::open(path)?.take(MOST).read_to_end(&mut bytes)?;
     Ok((bytes.len() <= MAX_DOCUMENT_BYTES).then_some(bytes))
 }

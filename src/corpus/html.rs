@@ -95,9 +95,9 @@ impl State {
                 if self.hidden == 0 {
                     self.aside.clear();
                 }
-                self.hidden += 1;
+                self.hidden = self.hidden.saturating_add(1);
             }
-            "pre" => self.preformatted += 1,
+            "pre" => self.preformatted = self.preformatted.saturating_add(1),
             "h1" if self.heading.is_empty() => self.in_heading = true,
             "br" => self.out().push('\n'),
             "td" | "th" => self.flow(" "),

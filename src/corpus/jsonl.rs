@@ -21,7 +21,7 @@ pub fn read(path: &Path, each: EachLine<'_>) -> std::io::Result<ControlFlow<()>>
     let (mut line, mut number) = (Vec::new(), 0_u64);
     loop {
         let Some(whole) = next_line(&mut file, &mut line)? else { return Ok(ControlFlow::Continue(())) };
-        number += 1;
+        number = number.saturating_add(1);
         if number == 1 && line.starts_with(b"\xef\xbb\xbf") {
             line.drain(..3);
         }
@@ -46,14 +46,14 @@ fn next_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<Opt
         any = true;
         let end = available.iter().position(|b| *b == b'\n');
         let part = available.get(..end.unwrap_or(available.len())).unwrap_or_default();
-        if line.len() + part.len() > MAX_DOCUMENT_BYTES {
+        if line.len().saturating_add(part.len()) > MAX_DOCUMENT_BYTES {
             whole = false;
             line.clear();
         }
         if whole {
             line.extend_from_slice(part);
         }
-        let used = part.len() + usize::from(end.is_some());
+        let used = part.len().saturating_add(usize::from(end.is_some()));
         file.consume(used);
         if end.is_some() {
             return Ok(Some(whole));

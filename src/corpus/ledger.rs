@@ -9,6 +9,7 @@ use std::collections::hash_map::Entry;
 use sha2::{Digest as _, Sha256};
 
 use super::{Document, Place};
+use crate::hex::hex;
 
 /// Most places that are kept to show.
 const EXAMPLES: usize = 5;
@@ -28,7 +29,7 @@ pub struct Counts {
 impl Counts {
     /// Documents of the source.
     pub fn source(&self) -> u64 {
-        self.indexed + self.quarantined + self.skipped
+        self.indexed.saturating_add(self.quarantined).saturating_add(self.skipped)
     }
 
     /// Share of the source that was set aside, in percent.
@@ -81,7 +82,7 @@ impl Ledger {
         if let Some(record) = self.documents.get_mut(id) {
             debug_assert_eq!(record.state, State::Open);
             record.state = State::Indexed;
-            self.counts.indexed += 1;
+            self.counts.indexed = self.counts.indexed.saturating_add(1);
         }
     }
 
@@ -97,7 +98,7 @@ impl Ledger {
 
     /// A document could not be read.
     pub fn quarantined(&mut self, place: &Place, why: &str) {
-        self.counts.quarantined += 1;
+        self.counts.quarantined = self.counts.quarantined.saturating_add(1);
         if self.counts.examples.len() < EXAMPLES {
             let example = format!("{place}: {why}").replace(char::is_control, " ");
             self.counts.examples.push(example.chars().take(EXAMPLE_CHARACTERS).collect());
@@ -106,7 +107,7 @@ impl Ledger {
 
     /// A document has no text.
     pub fn skipped(&mut self) {
-        self.counts.skipped += 1;
+        self.counts.skipped = self.counts.skipped.saturating_add(1);
     }
 
     pub fn counts(&self) -> &Counts {
@@ -139,7 +140,7 @@ impl Ledger {
             }
             hash.update(content);
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&hash.finalize())
     }
 }
 

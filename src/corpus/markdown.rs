@@ -31,13 +31,14 @@ pub fn parse(text: String, mapping: &Mapping) -> (String, String, Metadata) {
 fn front_matter(text: &str) -> Option<(Metadata, &str)> {
     let rest = text.strip_prefix("---")?;
     let rest = rest.strip_prefix("\r\n").or_else(|| rest.strip_prefix('\n'))?;
-    let mut length = 0;
+    let mut length = 0_usize;
     for line in rest.split_inclusive('\n') {
+        let end = length.saturating_add(line.len());
         if matches!(line.trim_end(), "---" | "...") {
-            let (matter, body) = (rest.get(..length)?, rest.get(length + line.len()..)?);
+            let (matter, body) = (rest.get(..length)?, rest.get(end..)?);
             return yaml::read::<Metadata>(matter).ok().map(|fields| (fields, body));
         }
-        length += line.len();
+        length = end;
     }
     None
 }

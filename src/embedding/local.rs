@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::static_model::StaticModel;
 use super::{EmbedError, Encoder, Settings, Side};
+use crate::hex::hex;
 
 /// Texts below which a second thread is not worth its start.
 const TEXTS_PER_THREAD: usize = 64;
@@ -55,11 +56,9 @@ impl Local {
             &self.settings;
         let parts = (self.model.digest(), dimensions, normalize, query_prefix, passage_prefix, max_input_tokens);
         let hash = Sha256::digest(format!("{parts:?}"));
-        hash.iter().take(6).fold(String::new(), |mut hex, byte| {
-            use std::fmt::Write as _;
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        let mut digits = hex(&hash);
+        digits.truncate(12);
+        digits
     }
 
     /// The settings in use.

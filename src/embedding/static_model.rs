@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use tokenizers::Tokenizer;
 
 use super::normalize;
+use crate::hex::hex;
 
 /// Largest file of a model directory that is read.
 const MAX_FILE_BYTES: u64 = 4 << 30;
@@ -129,7 +130,7 @@ impl StaticModel {
             let Some(row) = self.row(token) else { continue };
             let weight = self.weight(token);
             sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += weight * f64::from(*value));
-            count += 1;
+            count = count.saturating_add(1);
         }
         let scale = if count == 0 { 0.0 } else { 1.0 / count as f64 };
         let mut vector: Vec<f32> = sums.iter().map(|sum| (sum * scale) as f32).collect();
@@ -276,11 +277,7 @@ fn content(path: &Path, text: impl Into<String>) -> LoadError {
 /// SHA-256 over the files' digests, in hex.
 fn digest(files: &[&[u8]]) -> String {
     let all = files.iter().fold(Sha256::new(), |all, file| all.chain_update(Sha256::digest(file)));
-    all.finalize().iter().fold(String::new(), |mut hex, byte| {
-        use std::fmt::Write as _;
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex(&all.finalize())
 }
 
 #[cfg(test)]

@@ -28,13 +28,13 @@ pub fn config(bundle: Option<&Path>) -> Result<ClientConfig, EmbedError> {
 fn add_bundle(roots: &mut RootCertStore, path: &Path) -> Result<(), EmbedError> {
     let invalid = |text: String| EmbedError::Invalid(format!("CA bundle {}: {text}", path.display()));
     let bytes = std::fs::read(path).map_err(|error| invalid(format!("cannot be read: {error}")))?;
-    let mut count = 0usize;
-    for certificate in CertificateDer::pem_slice_iter(&bytes) {
-        let certificate = certificate.map_err(|error| invalid(format!("certificate {}: {error}", count + 1)))?;
-        roots.add(certificate).map_err(|error| invalid(format!("certificate {}: {error}", count + 1)))?;
-        count += 1;
+    let mut any = false;
+    for (number, certificate) in (1_u64..).zip(CertificateDer::pem_slice_iter(&bytes)) {
+        let certificate = certificate.map_err(|error| invalid(format!("certificate {number}: {error}")))?;
+        roots.add(certificate).map_err(|error| invalid(format!("certificate {number}: {error}")))?;
+        any = true;
     }
-    if count == 0 {
+    if !any {
         return Err(invalid("holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)".to_owned()));
     }
     Ok(())

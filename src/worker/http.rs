@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -83,6 +84,14 @@ impl Stop {
     }
 }
 
+/// The numbers of a registry, as text.
+pub fn metrics_text(registry: &Registry) -> String {
+    let mut text = String::new();
+    // Writing to a String fails only when an encoder says so; ours do not.
+    let _ = prometheus_client::encoding::text::encode(&mut text, registry);
+    text
+}
+
 /// A page of metrics.
 pub fn open_metrics(page: String) -> impl axum::response::IntoResponse {
     ([(axum::http::header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], page)
@@ -118,7 +127,7 @@ pub async fn read_body(body: axum::body::Body, limit: usize, time: Duration) -> 
         let mut stream = body.into_data_stream();
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.map_err(|_| BodyError::Broken)?;
-            if bytes.len() + chunk.len() > limit {
+            if bytes.len().saturating_add(chunk.len()) > limit {
                 return Err(BodyError::TooLarge);
             }
             bytes.extend_from_slice(&chunk);

@@ -10,6 +10,7 @@ pub mod exit;
 pub mod http;
 pub mod index;
 pub mod job;
+mod path;
 pub mod probe;
 pub mod receipt;
 pub mod receive;

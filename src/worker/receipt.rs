@@ -216,6 +216,11 @@ impl Receipt {
     }
 }
 
+/// A count as receipts and statuses hold it; what does not fit is shown as the largest that does.
+pub fn whole(count: impl TryInto<i64>) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
+}
+
 /// The beginning of a text that has at most so many characters and takes at most so many bytes of a receipt,
 /// where characters beyond ASCII are escaped.
 pub fn clip(text: &str, characters: usize, bytes: usize) -> String {
@@ -224,7 +229,7 @@ pub fn clip(text: &str, characters: usize, bytes: usize) -> String {
         '"' | '\\' => 2,
         c if c.is_ascii_control() => 6,
         c if c.is_ascii() => 1,
-        c => 6 * c.len_utf16(),
+        c => c.len_utf16().saturating_mul(6),
     };
     let fits = |c: &char| {
         let after = left.checked_sub(cost(*c));
@@ -251,6 +256,11 @@ fn escape_non_ascii(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_that_do_not_fit_are_the_largest() {
+        assert_eq!((whole(7_usize), whole(u64::MAX)), (7, i64::MAX));
+    }
 
     #[test]
     fn clipped_texts_fit_whatever_they_hold() {

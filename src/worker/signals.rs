@@ -89,8 +89,8 @@ pub fn parse(text: &str) -> Result<Signals, Refused> {
         return Err(Refused::TooLarge(text.len()));
     }
     let mut page = Page::default();
-    for (index, line) in text.lines().enumerate() {
-        page.line(index + 1, line)?;
+    for (number, line) in (1_usize..).zip(text.lines()) {
+        page.line(number, line)?;
     }
     page.finish()
 }
@@ -262,7 +262,7 @@ impl<'a> Sample<'a> {
         let (labels, values) = match rest.strip_prefix('{') {
             Some(inner) => {
                 let close = closing_brace(inner)?;
-                (inner.get(..close)?, inner.get(close + 1..)?)
+                (inner.get(..close)?, inner.get(close.saturating_add(1)..)?)
             }
             None => ("", rest),
         };
@@ -306,7 +306,7 @@ fn read_labels(mut text: &str) -> Option<Vec<(&str, String)>> {
             None
         })?;
         labels.push((key.trim(), value));
-        text = rest.get(end + 1..)?.trim_start();
+        text = rest.get(end.saturating_add(1)..)?.trim_start();
         text = text.strip_prefix(',').unwrap_or(text);
     }
     Some(labels)

@@ -48,14 +48,15 @@ pub async fn a_refused_host_name_is_told_and_blocks_no_way_back(bench: &Bench) -
     let stable = until_promoted(cluster, "refused").await?;
     let change = [steps, ("/retrieval/mode", json!("Hybrid"))];
     apply(&cluster.client, &release("refused", &change)?).await?;
-    until_release(cluster, "refused", "release refused to hold at 10 %", |status, _| {
-        status.candidate.as_ref().filter(|c| c.weight == 10 && c.step_started_at.is_some()).map(|_| ())
+    let candidate = until_release(cluster, "refused", "release refused to hold at 10 %", |status, _| {
+        let holds = status.candidate.as_ref().filter(|c| c.weight == 10 && c.step_started_at.is_some());
+        holds.map(|c| c.revision.clone())
     })
     .await?;
     for document in policy()? {
         apply(&cluster.client, &document).await?;
     }
-    let outcome = in_the_way(cluster, &stable).await;
+    let outcome = in_the_way(cluster, &stable, &candidate).await;
     for document in policy()? {
         let object: DynamicObject = serde_json::from_value(document)?;
         delete(&api_of(&cluster.client, &object).await?, "e2e-hosts").await?;
@@ -64,7 +65,7 @@ pub async fn a_refused_host_name_is_told_and_blocks_no_way_back(bench: &Bench) -
     remove_release(cluster, "refused").await
 }
 
-async fn in_the_way(cluster: &Cluster, stable: &str) -> Result<()> {
+async fn in_the_way(cluster: &Cluster, stable: &str, candidate: &str) -> Result<()> {
     let routes = routes(&cluster.client, CASES);
     let before = routes.get("refused").await?.data["spec"]["hostnames"].clone();
     poll("the policy to hold", SOON, async || {
@@ -83,7 +84,7 @@ async fn in_the_way(cluster: &Cluster, stable: &str) -> Result<()> {
     for word in ["HTTPRoute", "refused", "belongs to another team"] {
         ensure!(told.contains(word), "the message lacks {word:?}: {told}");
     }
-    let abort = Patch::Merge(json!({"metadata": {"annotations": {"ragops.dev/abort": "now"}}}));
+    let abort = Patch::Merge(json!({"metadata": {"annotations": {"ragops.dev/abort": candidate}}}));
     api::<RagRelease>(&cluster.client).patch("refused", &PatchParams::default(), &abort).await?;
     let stable = format!("refused-{stable}");
     wait(routes.clone(), "refused", "all traffic on stable", SOON, |route| {

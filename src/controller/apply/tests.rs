@@ -169,7 +169,7 @@ fn deployment() -> Action {
 fn route() -> Action {
     let mut body = object("HTTPRoute", "gateway.networking.k8s.io/v1", "shop-1");
     body["metadata"]["resourceVersion"] = json!("9");
-    Action::Replace { kind: ChildKind::HttpRoute, name: "a".to_owned(), body }
+    Action::Replace { kind: ChildKind::HttpRoute, name: "a".to_owned(), body, otherwise: None }
 }
 
 #[tokio::test]

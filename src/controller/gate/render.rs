@@ -9,6 +9,7 @@ use crate::controller::config::Config;
 use crate::controller::pod::{self, JobRequest, Mounts, Pod};
 use crate::controller::reconcile::owner;
 use crate::worker::job::{CheckTask, JobInput, Task, paths};
+use crate::worker::receipt::whole;
 
 /// Purpose label of the Job.
 pub const PURPOSE_CHECK: &str = "check";
@@ -35,7 +36,7 @@ pub fn check(gate: &EvalGate, config: &Config, name: &str, retrieval: &Retrieval
         namespace: &gate.namespace().unwrap_or_default(),
         owner: owner(gate),
         purpose: PURPOSE_CHECK,
-        deadline_seconds: i64::try_from(retrieval.timeout.as_secs()).unwrap_or(i64::MAX),
+        deadline_seconds: whole(retrieval.timeout.as_secs()),
         retries: 0,
         pod: Pod {
             config,

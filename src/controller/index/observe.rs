@@ -71,7 +71,7 @@ impl Observed {
         }
         let job = self.jobs.iter().find(|j| j.metadata.name.as_deref() == Some(name)).cloned();
         let pods = self.pods.iter().filter(|p| pod_job(p) == Some(name)).cloned().collect();
-        Attempt { job, pods }.outcome(uid, name)
+        Attempt { job, pods, seen_at: self.now }.outcome(uid, name)
     }
 
     /// Whether a pod of this Job may still write; a Job may be gone before its pods are.

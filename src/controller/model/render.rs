@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -20,6 +20,7 @@ use crate::controller::config::Config;
 use crate::controller::pod::{self, JobRequest, Mounts, Pod};
 use crate::controller::reconcile::owner;
 use crate::worker::job::{JobInput, ProbeTask, Task, paths};
+use crate::worker::receipt::whole;
 
 /// Purpose label of the server under the model's own name.
 pub const PURPOSE_MAIN: &str = "embed";
@@ -121,13 +122,7 @@ impl Server<'_> {
             spec: Some(DeploymentSpec {
                 replicas: Some(self.replicas),
                 selector: LabelSelector { match_labels: Some(self.selector()), ..LabelSelector::default() },
-                strategy: Some(DeploymentStrategy {
-                    type_: Some("RollingUpdate".to_owned()),
-                    rolling_update: Some(RollingUpdateDeployment {
-                        max_surge: Some(IntOrString::Int(1)),
-                        max_unavailable: Some(IntOrString::Int(0)),
-                    }),
-                }),
+                strategy: Some(pod::one_by_one()),
                 template,
                 ..DeploymentSpec::default()
             }),
@@ -170,7 +165,7 @@ pub fn probe(model: &EmbeddingModel, config: &Config, name: &str, url: &str, tim
         namespace: &model.namespace().unwrap_or_default(),
         owner: owner(model),
         purpose: PURPOSE_PROBE,
-        deadline_seconds: i64::try_from(deadline).unwrap_or(i64::MAX),
+        deadline_seconds: whole(deadline),
         retries: 0,
         pod: Pod {
             config,

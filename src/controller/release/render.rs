@@ -1,8 +1,6 @@
 //! What a release makes: snapshot, Deployment, Service, evaluation Job. Pure.
 
-use k8s_openapi::api::apps::v1::{
-    ControllerRevision, Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
-};
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
@@ -23,6 +21,10 @@ use crate::controller::pod::{self, JobRequest, LIGHT, Mounts, Pod, SERVE};
 use crate::controller::reconcile::owner;
 use crate::controller::spec::duration;
 use crate::worker::job::{Arm, JobInput, ServeTask, Task, paths};
+use crate::worker::receipt::whole;
+
+/// Seconds that an ended Job stays whose result was read by nobody: a week, for an operator that was down.
+const UNREAD: i32 = 604_800;
 
 fn labels(release: &RagRelease, revision: &str) -> BTreeMap<String, String> {
     let mut labels = pod::labels(&release.name_any(), &release.uid().unwrap_or_default());
@@ -100,13 +102,7 @@ pub fn deployment(
                 match_labels: Some(selector(release, &snapshot.revision)),
                 ..LabelSelector::default()
             },
-            strategy: Some(DeploymentStrategy {
-                type_: Some("RollingUpdate".to_owned()),
-                rolling_update: Some(RollingUpdateDeployment {
-                    max_surge: Some(IntOrString::Int(1)),
-                    max_unavailable: Some(IntOrString::Int(0)),
-                }),
-            }),
+            strategy: Some(pod::one_by_one()),
             template: pod::template(&pod),
             ..DeploymentSpec::default()
         }),
@@ -168,12 +164,12 @@ pub fn evaluate_job(release: &RagRelease, config: &Config, gate: &FrozenGate, na
     };
     let (least, most) = (Duration::from_secs(1), Duration::from_secs(72 * 3600));
     let deadline = duration("timeout", &gate.spec.timeout, least, most).unwrap_or(Duration::from_secs(1_800));
-    let job = pod::job(&JobRequest {
+    let mut job = pod::job(&JobRequest {
         name: name.to_owned(),
         namespace: &release.namespace().unwrap_or_default(),
         owner: owner(release),
         purpose: "evaluate",
-        deadline_seconds: i64::try_from(deadline.as_secs()).unwrap_or(i64::MAX),
+        deadline_seconds: whole(deadline.as_secs()),
         retries: 0,
         pod: Pod {
             config,
@@ -188,6 +184,10 @@ pub fn evaluate_job(release: &RagRelease, config: &Config, gate: &FrozenGate, na
             serves: false,
         },
     });
+    // The pass that reads the result gives it less; where that write was lost, nobody names the Job any more.
+    if let Some(spec) = job.spec.as_mut() {
+        spec.ttl_seconds_after_finished = Some(UNREAD);
+    }
     serde_json::to_value(job).unwrap_or_default()
 }
 

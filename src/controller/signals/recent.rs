@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::share;
+use super::counters::{add, share};
 use crate::api::gate::Signal;
 use crate::evaluation::sequence::{HARD_LEAST, Share};
 use crate::worker::signals::Signals as Counters;
@@ -39,7 +39,7 @@ impl Recent {
         };
         match self.slots.back_mut().filter(same) {
             Some(last) => {
-                super::add(&mut last.counters, delta);
+                add(&mut last.counters, delta);
                 last.until = until;
             }
             None => self.slots.push_back(Slot { from, until, counters: delta.clone() }),

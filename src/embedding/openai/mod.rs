@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::{EmbedError, Encoder, Settings, Side, tls};
+use crate::answer::{self, Unread};
 
 mod retry;
 mod wire;
@@ -101,17 +102,17 @@ impl Client {
     /// One request with its attempts.
     async fn batch(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, EmbedError> {
         let patience = self.endpoint.patience;
-        let deadline = Instant::now() + patience.total;
+        let began = Instant::now();
         let mut jitter = retry::Jitter::new();
-        let mut attempt = 1;
+        let mut attempt = 1_u32;
         loop {
-            let (text, wait) = match self.attempt(&texts, deadline).await {
+            let (text, wait) = match self.attempt(&texts, began).await {
                 Attempt::Done(vectors) => return Ok(vectors),
                 Attempt::Failed(error) => return Err(error),
                 Attempt::Again { text, wait } => (text, wait),
             };
             let wait = wait.unwrap_or_else(|| retry::backoff(attempt, &mut jitter));
-            if attempt >= patience.attempts || Instant::now() + wait >= deadline {
+            if attempt >= patience.attempts || began.elapsed().saturating_add(wait) >= patience.total {
                 return Err(EmbedError::Unavailable(format!(
                     "the encoder at {} gave no vectors in {attempt} attempts: {text}",
                     self.shown()
@@ -119,16 +120,17 @@ impl Client {
             }
             tracing::debug!(attempt, wait_ms = wait.as_millis() as u64, reason = %text, "encoder asked again");
             tokio::time::sleep(wait).await;
-            attempt += 1;
+            attempt = attempt.saturating_add(1);
         }
     }
 
-    /// One try, cut at the deadline of all tries.
-    async fn attempt(&self, texts: &[String], deadline: Instant) -> Attempt {
+    /// One try, cut where the time of all tries ends.
+    async fn attempt(&self, texts: &[String], began: Instant) -> Attempt {
         let Ok(_permit) = self.in_flight.acquire().await else {
             return Attempt::Failed(EmbedError::Unavailable("the encoder's client is closed".to_owned()));
         };
-        match tokio::time::timeout_at(deadline, self.send(texts)).await {
+        let left = self.endpoint.patience.total.saturating_sub(began.elapsed());
+        match tokio::time::timeout(left, self.send(texts)).await {
             Ok(done) => done,
             Err(_) => Attempt::Again { text: "the time for all attempts ran out".to_owned(), wait: None },
         }
@@ -149,12 +151,13 @@ impl Client {
         let status = response.status();
         if status.is_success() {
             let limit = wire::answer_limit(texts.len(), self.settings.dimensions.max(8192));
-            return match read(response, limit).await {
+            return match answer::read(response, limit).await {
                 Ok(bytes) => match wire::decode(&bytes, texts.len()) {
                     Ok(vectors) => Attempt::Done(vectors),
                     Err(text) => Attempt::Failed(EmbedError::Invalid(format!("{}: {text}", self.shown()))),
                 },
-                Err(text) => Attempt::Again { text, wait: None },
+                Err(Unread::Broken(error)) => Attempt::Again { text: reason(&error), wait: None },
+                Err(long @ Unread::TooLong(_)) => Attempt::Again { text: long.to_string(), wait: None },
             };
         }
         if retry::transient(status.as_u16()) {
@@ -162,7 +165,7 @@ impl Client {
             return Attempt::Again { text: format!("it answered {status}"), wait: retry::retry_after(named) };
         }
         // The server's own words may quote a key or a text; they go to the log at debug level only.
-        let words = read(response, 4096).await.unwrap_or_default();
+        let words = answer::read(response, 4096).await.unwrap_or_default();
         tracing::debug!(%status, words = %String::from_utf8_lossy(&words), "encoder refused");
         let text = format!(
             "the encoder at {} refused {} texts for model {:?} with {status}{}",
@@ -237,28 +240,13 @@ fn address(url: &str) -> Result<reqwest::Url, EmbedError> {
     Ok(parsed)
 }
 
-/// Reads at most `limit` bytes.
-async fn read(mut response: reqwest::Response, limit: usize) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| reason(&error))? {
-        if bytes.len() + chunk.len() > limit {
-            return Err(format!("its answer has more than {limit} bytes"));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
-}
-
 /// Why a request failed, in plain words and without its URL.
 fn reason(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "it did not answer in time".to_owned();
     }
-    let mut deepest: &dyn std::error::Error = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    format!("{}: {deepest}", if error.is_connect() { "no connection" } else { "the answer broke off" })
+    let what = if error.is_connect() { "no connection" } else { "the answer broke off" };
+    format!("{what}: {}", answer::cause(error))
 }
 
 /// What to look at first.

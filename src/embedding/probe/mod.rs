@@ -55,7 +55,7 @@ impl Cosines {
         let (mut sum, mut count, mut min) = (0.0, 0u32, 1.0f64);
         for value in values {
             sum += value;
-            count += 1;
+            count = count.saturating_add(1);
             min = min.min(value);
         }
         // Nothing compared is nothing shown to be the same.
@@ -117,7 +117,7 @@ impl Sketch {
 
     /// Reads what [`Sketch::to_text`] wrote.
     pub fn parse(text: &str) -> Result<Self, BadSketch> {
-        let expected = TEXTS.len() * PROJECTIONS;
+        let expected = TEXTS.len().saturating_mul(PROJECTIONS);
         let bad = |found: String| BadSketch { bytes: expected, found };
         let bytes = STANDARD.decode(text.trim()).map_err(|error| bad(error.to_string()))?;
         if bytes.len() != expected {
@@ -144,10 +144,11 @@ fn project(vector: &[f32]) -> [i8; PROJECTIONS] {
     let mut signs = Pcg32::seed_from_u64(SEED);
     let mut sums = [0.0f64; PROJECTIONS];
     for value in vector {
-        let bits = signs.next_u32();
-        for (place, sum) in sums.iter_mut().enumerate() {
+        let mut bits = signs.next_u32();
+        for sum in &mut sums {
             // The high bits: those of a PCG are its best.
-            let positive = (bits >> (31 - place)) & 1 == 1;
+            let positive = bits.leading_ones() > 0;
+            bits <<= 1;
             *sum += if positive { f64::from(*value) } else { -f64::from(*value) };
         }
     }

@@ -16,6 +16,7 @@ use super::keyword::Columns;
 use super::read::sql_value;
 use super::scan::{ScanError, length};
 use super::{FORMAT, MANIFEST, MAX_CHUNKS, REFERENCES, SQLITE, VECTORS};
+use crate::hex::hex;
 use crate::metadata::{Metadata, Scalar};
 use crate::store::{BuildCounts, Distance, FileEntry, Manifest, StoreError};
 
@@ -130,7 +131,7 @@ impl Builder {
         write_vector(&mut self.vectors, vector).map_err(StoreError::io(&self.building.0.join(VECTORS)))?;
         insert(&self.sqlite, ordinal, chunk, self.keyword)
             .map_err(StoreError::sqlite(&self.building.0.join(SQLITE)))?;
-        self.chunks += 1;
+        self.chunks = self.chunks.saturating_add(1);
         Ok(ordinal)
     }
 
@@ -290,9 +291,9 @@ pub(super) fn digest_file(path: &Path) -> Result<FileEntry, StoreError> {
             break;
         }
         hash.update(buffer.get(..read).unwrap_or_default());
-        bytes += read as u64;
+        bytes = bytes.saturating_add(read as u64);
     }
-    let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = hex(&hash.finalize());
     Ok(FileEntry { bytes, sha256 })
 }
 

@@ -26,7 +26,7 @@ mod scan;
 mod tests;
 
 pub use build::{Builder, NewChunk, Stamp, verify_files};
-pub use prune::{Pruned, prune};
+pub use prune::{Pruned, plain_name, prune};
 pub use read::EmbeddedIndex;
 pub use reuse::PreviousVectors;
 pub use scan::{ScanError, exact_score};

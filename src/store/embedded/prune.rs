@@ -23,13 +23,7 @@ pub enum Pruned {
 
 /// Deletes the version `name` below `root`, with what an interrupted build or deletion of it left.
 pub fn prune(root: &Path, name: &str, owner_uid: &str) -> Result<Pruned, StoreError> {
-    let plain = !name.is_empty()
-        && !name.starts_with('.')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-    if !plain {
-        return Err(StoreError::Name(name.to_owned()));
-    }
-    let dir = root.join(name);
+    let dir = root.join(plain_name(name)?);
     let deleting = with_suffix(&dir, ".deleting");
     let mut outcome = Pruned::Missing;
     for left in [with_suffix(&dir, ".building"), deleting.clone()] {
@@ -46,6 +40,14 @@ pub fn prune(root: &Path, name: &str, owner_uid: &str) -> Result<Pruned, StoreEr
     fs::rename(&dir, &deleting).map_err(StoreError::io(&dir))?;
     remove(&deleting)?;
     Ok(Pruned::Deleted)
+}
+
+/// A name of one directory, and of none that is hidden.
+pub fn plain_name(name: &str) -> Result<&str, StoreError> {
+    let plain = !name.is_empty()
+        && !name.starts_with('.')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    if plain { Ok(name) } else { Err(StoreError::Name(name.to_owned())) }
 }
 
 /// The owner that a version names, in whatever format the rest of its manifest is.

@@ -191,7 +191,7 @@ fn matching(connection: &Connection, condition: &Condition, size: usize) -> rusq
     let mut sql = "SELECT chunk FROM field WHERE name = ?1".to_owned();
     match &condition.test {
         Test::Any(any) => {
-            let marks: Vec<String> = (2..any.len() + 2).map(|n| format!("?{n}")).collect();
+            let marks: Vec<String> = (2_usize..).zip(any).map(|(n, _)| format!("?{n}")).collect();
             sql.push_str(&format!(" AND value IN ({})", marks.join(", ")));
             values.extend(any.iter().map(sql_value));
         }
@@ -295,7 +295,7 @@ fn check_files(dir: &Path, manifest: &Manifest) -> Result<(), StoreError> {
 fn read_references(path: &Path, dimensions: usize) -> Result<Vec<Vec<f32>>, StoreError> {
     let bytes = std::fs::read(path).map_err(StoreError::io(path))?;
     let width = dimensions.saturating_mul(4);
-    if width == 0 || bytes.len() % width != 0 {
+    if bytes.len().checked_rem(width) != Some(0) {
         let detail = format!("{} bytes are no whole number of vectors of {dimensions} numbers", bytes.len());
         return Err(StoreError::damaged(path, detail));
     }

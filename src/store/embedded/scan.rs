@@ -131,9 +131,7 @@ impl Codes {
     /// The chunks that can be among the best `k`: all of those, and as few others as the codes allow.
     pub fn candidates(&self, query: &[f32], k: usize, allowed: Option<&Bits>) -> Result<Vec<u32>, ScanError> {
         let query = QueryCodes::new(query, self.dimensions)?;
-        if k == 0 {
-            return Ok(Vec::new());
-        }
+        let Some(last) = k.checked_sub(1) else { return Ok(Vec::new()) };
         let mut intervals = Vec::with_capacity(if allowed.is_some() { 0 } else { self.rows.len() });
         for (ordinal, (codes, row)) in (0_u32..).zip(self.codes.chunks_exact(self.dimensions).zip(&self.rows)) {
             if allowed.is_none_or(|bits| bits.has(ordinal)) {
@@ -145,7 +143,7 @@ impl Codes {
             return Ok(intervals.into_iter().map(|(ordinal, _, _)| ordinal).collect());
         }
         let mut lows: Vec<f64> = intervals.iter().map(|(_, low, _)| *low).collect();
-        let (_, kth, _) = lows.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a));
+        let (_, kth, _) = lows.select_nth_unstable_by(last, |a, b| b.total_cmp(a));
         let kth = *kth;
         Ok(intervals.into_iter().filter(|(_, _, high)| *high >= kth).map(|(ordinal, _, _)| ordinal).collect())
     }
@@ -172,7 +170,8 @@ impl QueryCodes {
     fn new(query: &[f32], dimensions: usize) -> Result<Self, ScanError> {
         let length = length(query, dimensions)?;
         // 127 · limit · dimensions must fit in i32.
-        let limit = (i64::from(i32::MAX) / 127 / dimensions.max(1) as i64).clamp(1, i64::from(i16::MAX)) as f64;
+        let limit = i32::try_from(dimensions).ok().and_then(|n| (i32::MAX / 127).checked_div(n)).unwrap_or(1);
+        let limit = f64::from(limit.clamp(1, i32::from(i16::MAX)));
         let step = largest(query) / limit;
         let mut rest = 0.0;
         let codes = query
@@ -192,20 +191,23 @@ fn largest(vector: &[f32]) -> f64 {
     f64::from(vector.iter().fold(0.0_f32, |most, x| most.max(x.abs())))
 }
 
-/// Dot product of codes: whole numbers have no order, so the compiler may sum as it likes.
+/// Dot product of codes: whole numbers have no order, so the compiler may sum as it likes. By the limit of
+/// [`QueryCodes::new`] it fits, so that no sum ever wraps.
 fn code_dot(query: &[i16], codes: &[i8]) -> i32 {
     let (query, query_rest) = query.as_chunks::<16>();
     let (codes, codes_rest) = codes.as_chunks::<16>();
     let mut sum = 0_i32;
     for (a, b) in query.iter().zip(codes) {
-        sum += sixteen(a, b);
+        sum = sum.wrapping_add(sixteen(a, b));
     }
-    sum + query_rest.iter().zip(codes_rest).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum::<i32>()
+    let rest = query_rest.iter().zip(codes_rest).map(|(a, b)| i32::from(*a).wrapping_mul(i32::from(*b)));
+    rest.fold(sum, i32::wrapping_add)
 }
 
 /// Written out: it becomes vector instructions in a release, and in a build without optimisation (the demo, the
 /// tests) it costs a tenth of a loop.
 #[rustfmt::skip]
+#[allow(clippy::arithmetic_side_effects)] // Sixteen products of at most 2^15 · 2^7 stay below 2^31.
 const fn sixteen(a: &[i16; 16], b: &[i8; 16]) -> i32 {
     a[0] as i32 * b[0] as i32 + a[1] as i32 * b[1] as i32 + a[2] as i32 * b[2] as i32 + a[3] as i32 * b[3] as i32
         + a[4] as i32 * b[4] as i32 + a[5] as i32 * b[5] as i32 + a[6] as i32 * b[6] as i32 + a[7] as i32 * b[7] as i32

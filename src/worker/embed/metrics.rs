@@ -1,9 +1,10 @@
 //! Counters of an embedding server.
 
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
+
+use crate::worker::http::metrics_text;
 
 type Labels = [(&'static str, &'static str); 1];
 
@@ -39,9 +40,6 @@ impl Metrics {
     }
 
     pub fn page(&self) -> String {
-        let mut text = String::new();
-        // Writing to a String fails only when an encoder says so; ours do not.
-        let _ = encode(&mut text, &self.registry);
-        text
+        metrics_text(&self.registry)
     }
 }

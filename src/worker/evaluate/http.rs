@@ -8,13 +8,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Client, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::arm::{DESCRIBED, SearchError, Searcher, Served, domain};
 use super::stopped::{Cause, Stopped};
+use crate::answer::{self, Unread};
 use crate::embedding::tls;
 use crate::evaluation::lines::short;
 use crate::evaluation::mixed::Domains;
@@ -151,7 +152,7 @@ fn client() -> Result<Client, String> {
         .timeout(FIRST_WORD)
         .redirect(reqwest::redirect::Policy::none())
         .build()
-        .map_err(|e| format!("the HTTP client cannot start: {}", said(&e)))
+        .map_err(|e| format!("the HTTP client cannot start: {}", answer::cause(&e)))
 }
 
 /// Why one try gave nothing.
@@ -162,28 +163,31 @@ enum Try {
 
 /// Tries until there is an answer, an error that stays, or no time left.
 async fn call<T: DeserializeOwned>(request: impl Fn() -> RequestBuilder, time: Duration) -> Result<T, String> {
-    let end = Instant::now() + time;
+    let began = Instant::now();
     let mut pause = FIRST_PAUSE;
     let mut last = None;
     loop {
-        match timeout_at(end, once(request())).await {
+        match timeout(time.saturating_sub(began.elapsed()), once(request())).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(Try::Never(why))) => return Err(why),
             Ok(Err(Try::Again(why))) => last = Some(why),
             Err(_) => return Err(last.unwrap_or_else(|| format!("no answer within {} s", time.as_secs()))),
         }
-        if Instant::now() + pause >= end {
+        if began.elapsed().saturating_add(pause) >= time {
             return Err(last.unwrap_or_default());
         }
         sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
     }
 }
 
 async fn once<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Try> {
-    let response = request.send().await.map_err(|e| Try::Again(said(&e)))?;
+    let response = request.send().await.map_err(|e| Try::Again(answer::cause(&e)))?;
     let status = response.status();
-    let body = bounded(response).await?;
+    let body = answer::read(response, MOST_BYTES).await.map_err(|unread| match unread {
+        Unread::TooLong(_) => Try::Never(unread.to_string()),
+        Unread::Broken(_) => Try::Again(unread.to_string()),
+    })?;
     if status != StatusCode::OK {
         let why = refusal(status, &body);
         return Err(match status {
@@ -197,31 +201,11 @@ async fn once<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Try> {
     serde_json::from_slice(&body).map_err(|e| Try::Never(format!("the answer is not the retrieval API's: {e}")))
 }
 
-async fn bounded(mut response: Response) -> Result<Vec<u8>, Try> {
-    let mut body = Vec::new();
-    while let Some(part) = response.chunk().await.map_err(|e| Try::Again(said(&e)))? {
-        if body.len().saturating_add(part.len()) > MOST_BYTES {
-            return Err(Try::Never(format!("the answer has more than {MOST_BYTES} bytes")));
-        }
-        body.extend_from_slice(&part);
-    }
-    Ok(body)
-}
-
 fn refusal(status: StatusCode, body: &[u8]) -> String {
     let problem = serde_json::from_slice::<ProblemAnswer>(body).ok();
     let text =
         problem.and_then(|p| p.detail.or(p.title)).map(|t| format!(": {}", t.chars().take(300).collect::<String>()));
     format!("answered {}{}", status.as_u16(), text.unwrap_or_default())
-}
-
-/// The innermost cause says what happened ("connection refused"), the outer ones only where.
-fn said(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

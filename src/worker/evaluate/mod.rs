@@ -4,14 +4,15 @@
 //! API and compute the same numbers.
 //!
 //! Layout: [`plan`] what to do; [`arm`] asking, [`http`] over the network, [`directory`] in this process;
-//! [`measure`] one run, [`facts`] what it tells beside its metrics; [`pod`] in a Job; [`show`] results for people and
-//! programs; [`report`] the same as plain data and as a page with plots; [`repeat`] the command to do it again;
-//! [`stopped`] runs that could not measure.
+//! [`measure`] one run, [`facts`] what it tells beside its metrics; [`pod`] in a Job, [`command_line`] outside of one;
+//! [`show`] results for people and programs; [`report`] the same as plain data and as a page with plots; [`repeat`] the
+//! command to do it again; [`stopped`] runs that could not measure.
 //!
 //! Invariants: in a Job no verdict leaves this program, exit 0 means measured; on the command line the exit
 //! code is the verdict: 0 Pass, 1 Fail, 4 Inconclusive or Error, 64 wrong usage; a check ends with 0 or 42.
 
 mod arm;
+mod command_line;
 mod directory;
 mod facts;
 mod http;
@@ -24,30 +25,15 @@ mod report;
 mod show;
 mod stopped;
 
-use std::fs::File;
 use std::future::Future;
-use std::io::BufWriter;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use self::directory::Model;
-use self::measure::{Answered, Measured, answers, inputs, leave_out, look_up, measured};
-use self::plan::{Arm, Gate, compat_flag, metric_flag, missing_flag};
-use self::progress::Progress;
-use self::report::gather::{self, Found, Told};
-use self::report::page::Page;
-use self::stopped::Stopped;
-use super::exit::{self, Failure, finish, job_input};
+use self::plan::{compat_flag, metric_flag, missing_flag};
+use super::exit::{Failure, finish, job_input};
 use super::serve::mode_flag;
-use crate::api::gate::{Baseline, Compat, Metric, Missing, Statistics};
+use crate::api::gate::{Compat, Metric, Missing};
 use crate::api::release::Mode;
-use crate::evaluation::dataset::{Dataset, Files, Form};
-use crate::evaluation::verdict::{GateJudged, Verdict, judge};
-use crate::worker::job::Counting;
-
-const EXIT_FAIL: u8 = 1;
-const EXIT_UNDECIDED: u8 = 4;
-const EXIT_USAGE: u8 = 64;
 
 /// Flags of `rag evaluate`.
 #[derive(clap::Args, Debug)]
@@ -170,246 +156,10 @@ pub fn run(args: Args) -> ExitCode {
             let outcome = pod::carry_out(&input);
             finish(&input.run, outcome)
         }
-        Ok(None) => on_the_command_line(&args),
+        Ok(None) => command_line::carry_out(&args),
         // An input that cannot be read names no run: the receipt is for people.
         Err(failure) => finish("", Err(failure)),
     }
-}
-
-fn on_the_command_line(args: &Args) -> ExitCode {
-    match Order::of(args) {
-        Ok(Order::Check { files, gate, output }) => exit::report(check(output, &files, gate.as_ref())),
-        Ok(Order::Measure(order)) => match block_on(measure(&order)) {
-            Ok(outcome) => conclude(args, &order, outcome),
-            Err(failure) => exit::report(Err(failure)),
-        },
-        Err(text) => {
-            eprintln!("error: {text}");
-            ExitCode::from(EXIT_USAGE)
-        }
-    }
-}
-
-/// What the flags ask for, checked.
-enum Order {
-    Check { files: Files, gate: Option<Gate>, output: Output },
-    Measure(MeasureOrder),
-}
-
-struct MeasureOrder {
-    files: Files,
-    gate: Gate,
-    candidate: Arm,
-    baseline: Option<Arm>,
-    corpus: Option<PathBuf>,
-}
-
-impl Order {
-    fn of(args: &Args) -> Result<Self, String> {
-        if args.outputs.iter().filter(|to| to.file.is_none()).count() > 1 {
-            return Err("only one --output can be printed; give the others a file, such as junit=gate.xml".to_owned());
-        }
-        let Some(qrels) = args.qrels.clone() else {
-            return Err("--qrels FILE is needed, and --queries FILE with it where an arm must be asked".to_owned());
-        };
-        let files = Files {
-            form: Form::ByContent,
-            queries: args.queries.clone(),
-            qrels,
-            slices: args.slices.clone(),
-            nuggets: args.nuggets.clone(),
-        };
-        let counting = Counting {
-            ignore_identical_ids: args.ignore_identical_ids,
-            missing: args.missing.unwrap_or_default(),
-            compat: args.compat.unwrap_or_default(),
-        };
-        let gate = match &args.gate {
-            Some(file) => Some(Gate::read(file)?),
-            None if args.metrics.is_empty() => None,
-            None => {
-                let gate = Gate::new(args.metrics.clone(), Statistics::default(), None, None, Baseline::Stable)?;
-                Some(gate.counting(counting))
-            }
-        };
-        if args.check {
-            return Ok(Self::Check { files, gate, output: check_output(&args.outputs)? });
-        }
-        let Some(candidate) = &args.candidate else {
-            return Err("--candidate URL|DIR|RUN is needed (or --check)".to_owned());
-        };
-        let Some(gate) = gate else {
-            return Err("--gate FILE or --metric is needed, such as --metric ndcg@10:margin=0.05".to_owned());
-        };
-        if gate.baseline == Baseline::None && args.baseline.is_some() {
-            return Err("the gate says `baseline: None`; remove --baseline".to_owned());
-        }
-        let models = args.models.iter().map(|directory| Model::load(directory)).collect::<Result<Vec<_>, _>>()?;
-        let arm = |arm: &str, mode| Arm::parse(arm, mode, &models, args.allow_missing);
-        let candidate = arm(candidate, args.candidate_mode)?;
-        let baseline = args.baseline.as_deref().map(|baseline| arm(baseline, args.baseline_mode)).transpose()?;
-        Ok(Self::Measure(MeasureOrder { files, gate, candidate, baseline, corpus: args.corpus.clone() }))
-    }
-}
-
-fn check_output(outputs: &[OutputTo]) -> Result<Output, String> {
-    match outputs {
-        [OutputTo { output: output @ (Output::Json | Output::Table), file: None }] => Ok(*output),
-        _ => Err("a check prints --output table or json and nothing else".to_owned()),
-    }
-}
-
-fn check(output: Output, files: &Files, gate: Option<&Gate>) -> Result<(), Failure> {
-    let dataset = Dataset::read(files).map_err(Stopped::from)?;
-    let (slices, cluster_by) = gate.map(pod::grouping).unwrap_or_default();
-    let found = pod::report(&dataset, slices, cluster_by)?;
-    let advice = gate.map(|gate| said_in_advance(&dataset, gate)).transpose()?.flatten();
-    match output {
-        Output::Json => {
-            let (digest, queries, judgments) = (&found.digest, found.queries, found.judgments);
-            let slices =
-                found.slices.iter().map(|(name, queries)| serde_json::json!({"name": name, "queries": queries}));
-            let line = serde_json::json!({
-                "digest": digest, "queries": queries, "judgments": judgments, "clusters": found.clusters,
-                "slices": slices.collect::<Vec<_>>(), "advice": advice,
-            });
-            println!("{line}");
-        }
-        Output::Table | Output::Junit | Output::Markdown => {
-            println!("{} queries with {} judgments, digest {}", found.queries, found.judgments, found.digest);
-            if let Some(clusters) = found.clusters {
-                println!("{clusters} clusters");
-            }
-            for (name, queries) in &found.slices {
-                println!("slice {name}: {queries} queries");
-            }
-            if let Some(advice) = advice {
-                println!("{advice}");
-            }
-        }
-    }
-    Ok(())
-}
-
-fn said_in_advance(dataset: &Dataset, gate: &Gate) -> Result<Option<String>, Stopped> {
-    let (by, cluster_by) = pod::grouping(gate);
-    Ok(gate.judging.advice(&pod::report(dataset, by, cluster_by)?, gate.baseline == Baseline::Stable))
-}
-
-/// What a run on the command line found.
-struct Outcome {
-    dataset: Dataset,
-    candidate: Answered,
-    baseline: Option<Answered>,
-    measured: Measured,
-}
-
-impl Outcome {
-    fn found(&self) -> Found<'_> {
-        let Self { dataset, candidate, baseline, measured } = self;
-        Found { dataset, candidate, baseline: baseline.as_ref(), measured }
-    }
-}
-
-async fn measure(order: &MeasureOrder) -> Result<Outcome, Stopped> {
-    let gate = &order.gate;
-    let mut dataset = Dataset::read(&order.files)?;
-    let asking = gate.asking(&dataset, order.baseline.is_some())?;
-    let advice = said_in_advance(&dataset, gate)?;
-    if let Some(advice) = advice.filter(|_| order.baseline.is_some()) {
-        eprintln!("note: {advice}");
-    }
-    let mut progress = Progress::new();
-    let mut candidate = answers("candidate", &order.candidate, None, &dataset, asking, &mut progress).await?;
-    let mut baseline = match &order.baseline {
-        Some(arm) => Some(answers("baseline", arm, None, &dataset, asking, &mut progress).await?),
-        None => None,
-    };
-    if let Some(corpus) = &order.corpus {
-        let arms = order.baseline.as_ref().zip(baseline.as_mut());
-        look_up(corpus, &dataset, std::iter::once((&order.candidate, &mut candidate)).chain(arms).collect())?;
-    }
-    let seen = inputs(&dataset, gate, &candidate.identity, baseline.as_ref().map(|b| &b.identity));
-    leave_out(&mut dataset, gate.counting, &candidate, baseline.as_ref());
-    let measured = measured(&dataset, gate, seen, &candidate, baseline.as_ref())?;
-    if !dataset.left_out().is_empty() {
-        eprintln!("note: {} judged queries lack an answer of an arm and are left out", dataset.left_out().len());
-    }
-    for (name, missing) in [("candidate", measured.comparison.missing.0), ("baseline", measured.comparison.missing.1)] {
-        if missing > 0 {
-            eprintln!("note: {missing} judged queries have no answer of the {name}; they count 0");
-        }
-    }
-    Ok(Outcome { dataset, candidate, baseline, measured })
-}
-
-/// The verdict of a run, by the function that the operator uses.
-fn judgement(order: &MeasureOrder, outcome: &Result<Outcome, Stopped>) -> GateJudged {
-    let gate = &order.gate;
-    match outcome {
-        Ok(found) => judge(&gate.judging.criteria(), &found.measured.evidence()),
-        Err(stopped) => stopped.judged(),
-    }
-}
-
-/// Judges, writes, prints, and ends with the verdict.
-fn conclude(args: &Args, order: &MeasureOrder, outcome: Result<Outcome, Stopped>) -> ExitCode {
-    let gate = &order.gate;
-    let judged = judgement(order, &outcome);
-    let told = Told {
-        subject: String::new(),
-        candidate: repeat::arm_name(args.candidate.as_deref().unwrap_or_default()),
-        baseline: repeat::arm_name(args.baseline.as_deref().unwrap_or_default()),
-        repeat: repeat::on_the_command_line(args),
-        expose_text: args.expose_text,
-    };
-    let page = gather::page(gate, outcome.as_ref().ok().map(Outcome::found), &judged, &told);
-    if let Err(text) = print(&args.outputs, &page).and_then(|()| write(args, gate, &page, &outcome)) {
-        eprintln!("error: {text}");
-        return ExitCode::from(EXIT_UNDECIDED);
-    }
-    match judged.gate.verdict() {
-        Verdict::Pass => ExitCode::SUCCESS,
-        Verdict::Fail => ExitCode::from(EXIT_FAIL),
-        Verdict::Inconclusive | Verdict::Error => ExitCode::from(EXIT_UNDECIDED),
-    }
-}
-
-fn print(outputs: &[OutputTo], page: &Page) -> Result<(), String> {
-    for OutputTo { output, file } in outputs {
-        let text = match output {
-            Output::Json => show::json(page).map_err(|e| format!("the result is no JSON: {e}"))?,
-            Output::Junit => show::junit(page),
-            Output::Markdown => show::markdown(page),
-            Output::Table => show::table(page),
-        };
-        let text = text.trim_end();
-        match file {
-            Some(file) => std::fs::write(file, format!("{text}\n")).map_err(|e| cannot(file, e))?,
-            None => println!("{text}"),
-        }
-    }
-    Ok(())
-}
-
-fn cannot(file: &Path, e: std::io::Error) -> String {
-    format!("{}: cannot be written: {e}", file.display())
-}
-
-fn write(args: &Args, gate: &Gate, page: &Page, outcome: &Result<Outcome, Stopped>) -> Result<(), String> {
-    if let Some(file) = &args.report {
-        std::fs::write(file, report::html(page)).map_err(|e| cannot(file, e))?;
-    }
-    let Ok(found) = outcome else { return Ok(()) };
-    if let Some(file) = &args.write_run {
-        let written = File::create(file).and_then(|to| found.candidate.run.write(BufWriter::new(to)));
-        written.map_err(|e| cannot(file, e))?;
-    }
-    if let Some(file) = &args.per_query {
-        let rows = |to| show::write_rows(BufWriter::new(to), &found.dataset, gate, &found.measured);
-        File::create(file).and_then(rows).map_err(|e| cannot(file, e))?;
-    }
-    Ok(())
 }
 
 /// One thread is enough: the work is waiting for answers.

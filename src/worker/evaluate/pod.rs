@@ -1,7 +1,7 @@
 //! The program in a Job: input from the environment, numbers into the receipt, no verdict.
 
 use std::cmp::Reverse;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::measure::{Answered, Identity, answers, leave_out, measured};
 use super::plan::{Arm, Gate};
@@ -17,7 +17,8 @@ use crate::evaluation::slice::{self, clusters, distinct, slices};
 use crate::evaluation::verdict::{SliceRules, judge};
 use crate::worker::exit::Failure;
 use crate::worker::job::{self, CheckTask, EvaluateTask, JobInput, Task, paths};
-use crate::worker::receipt::{Body, CheckReport, Counts, EvaluateReport, Kept, MAX_SLICES};
+use crate::worker::path;
+use crate::worker::receipt::{Body, CheckReport, Counts, EvaluateReport, Kept, MAX_SLICES, whole};
 
 /// Carries out the task of a Job.
 pub fn carry_out(input: &JobInput) -> Result<Body, Failure> {
@@ -49,14 +50,14 @@ pub fn grouping(gate: &Gate) -> (&[String], Option<&str>) {
 pub fn report(dataset: &Dataset, by: &[String], cluster_by: Option<&str>) -> Result<CheckReport, Stopped> {
     slice::check(dataset, by)?;
     let mut slices: Vec<(String, i64)> =
-        slices(dataset, by).into_iter().map(|slice| (slice.name, count(slice.queries.len()))).collect();
+        slices(dataset, by).into_iter().map(|slice| (slice.name, whole(slice.queries.len()))).collect();
     slices.sort_by_key(|(_, queries)| Reverse(*queries));
     slices.truncate(MAX_SLICES);
     Ok(CheckReport {
         digest: dataset.digest().to_owned(),
-        queries: count(dataset.judged_count()),
-        judgments: count(dataset.judgment_count()),
-        clusters: cluster_by.map(|key| count(distinct(&clusters(dataset, key)))),
+        queries: whole(dataset.judged_count()),
+        judgments: whole(dataset.judgment_count()),
+        clusters: cluster_by.map(|key| whole(distinct(&clusters(dataset, key)))),
         slices,
     })
 }
@@ -170,16 +171,10 @@ fn files(dataset: &DatasetSpec, mount: &Path) -> Result<Files, Failure> {
 }
 
 fn inside(path: &str) -> Result<PathBuf, Failure> {
-    let path = PathBuf::from(path);
-    if path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
-        return Ok(path);
-    }
-    let text = format!("dataset.from.volume.path `{}` must be relative and without `..`", path.display());
-    Err(Failure::invalid("InvalidSpec", text))
-}
-
-fn count(n: usize) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
+    path::below(path).ok_or_else(|| {
+        let text = format!("dataset.from.volume.path `{path}` must be relative and without `..`");
+        Failure::invalid("InvalidSpec", text)
+    })
 }
 
 #[cfg(test)]
@@ -331,15 +326,15 @@ mod tests {
                     let there = judged(&retrieval, &report, &job::run_inputs(&task), compared, Vec::new()).judged;
                     // On the command line: a file, two URLs.
                     let arm = |plan: &job::Arm| Arm::parse(&plan.url, None, &[], false).unwrap();
-                    let order = super::super::MeasureOrder {
+                    let order = super::super::command_line::MeasureOrder {
                         corpus: None,
                         files: Files::config_map(mount.path()),
                         gate,
                         candidate: arm(&candidate),
                         baseline: compared.then(|| arm(&baseline)),
                     };
-                    let outcome = super::super::measure(&order).await;
-                    let here = super::super::judgement(&order, &outcome);
+                    let outcome = super::super::command_line::measure(&order).await;
+                    let here = super::super::command_line::judgement(&order, &outcome);
                     assert_eq!(here, there, "{lost} {metric} {compared}");
                 }
             }
@@ -370,20 +365,20 @@ mod tests {
         assert!(uri.starts_with("pvc://reports/rag/handbook/a-quality-") && uri.ends_with(".html"), "{uri}");
         let page = claim.path().join(uri.strip_prefix("pvc://reports/").unwrap());
         let html = std::fs::read(&page).unwrap();
-        assert_eq!(*sha256, job::hex(&<sha2::Sha256 as sha2::Digest>::digest(&html)));
+        assert_eq!(*sha256, crate::hex::hex(&<sha2::Sha256 as sha2::Digest>::digest(&html)));
         let html = String::from_utf8(html).unwrap();
         assert!(html.contains("RegressionProven") && html.contains("gate quality, release handbook"));
         // The runs beside it give the same numbers again, on a laptop.
         let beside = |suffix: &str| page.with_extension("").display().to_string() + suffix;
         let arm = |suffix: &str| Arm::parse(&beside(suffix), None, &[], true).unwrap();
-        let order = super::super::MeasureOrder {
+        let order = super::super::command_line::MeasureOrder {
             corpus: None,
             files: Files::config_map(mount.path()),
             gate: Gate::new(task.metrics.clone(), task.statistics.clone(), None, None, Baseline::Stable).unwrap(),
             candidate: arm(".candidate.run"),
             baseline: Some(arm(".baseline.run")),
         };
-        let again = super::super::measure(&order).await.unwrap_or_else(|e| panic!("{e}")).measured;
+        let again = super::super::command_line::measure(&order).await.unwrap_or_else(|e| panic!("{e}")).measured;
         let first = report.evidence(true, Vec::new()).rows[0];
         let row = again.comparison.rows[0];
         assert_eq!(

@@ -208,7 +208,7 @@ pub fn guard(counts: &Counts, quality: &DataQuality, previous_documents: Option<
         return failed(Reason::ChecksFailed, text);
     }
     let Some(before) = previous_documents.filter(|before| *before > counts.indexed) else { return Ok(()) };
-    let shrunk = 100.0 * (before - counts.indexed) as f64 / before as f64;
+    let shrunk = 100.0 * before.saturating_sub(counts.indexed) as f64 / before as f64;
     if shrunk > quality.shrink_guard_percent {
         let text = format!(
             "the source shrank from {before} to {} documents ({shrunk:.1} %), at most {} % are allowed \

@@ -20,7 +20,7 @@ use crate::store::embedded::read_manifest;
 use crate::store::{Distance, Manifest};
 use crate::worker::encoder;
 use crate::worker::exit::Failure;
-use crate::worker::receipt::VerifyReport;
+use crate::worker::receipt::{VerifyReport, whole};
 use crate::yaml;
 
 /// Texts in one batch for an encoder in this process.
@@ -139,8 +139,8 @@ pub async fn run(args: Args) -> Result<(), Ended> {
         version: VERSION.to_owned(),
         content_digest: manifest.content_digest.clone(),
         fingerprint: manifest.fingerprint.clone(),
-        documents: i64::try_from(manifest.documents).unwrap_or(i64::MAX),
-        chunks: i64::try_from(manifest.chunks).unwrap_or(i64::MAX),
+        documents: whole(manifest.documents),
+        chunks: whole(manifest.chunks),
         self_retrieval_min: spec.data_quality.self_retrieval_min,
     };
     match verify::run(&out, &expected, encoder.as_ref()).await {
@@ -247,8 +247,8 @@ fn of_flags(args: &Args, given: &mut [(Option<String>, PathBuf)]) -> Result<Vect
         return usage("nothing to index: write --spec FILE or --source PATH");
     }
     let mut sources: Vec<Source> = Vec::new();
-    for (n, (name, _)) in given.iter_mut().enumerate() {
-        let name = name.get_or_insert_with(|| if n == 0 { "source".to_owned() } else { format!("source-{}", n + 1) });
+    for (n, (name, _)) in (1_usize..).zip(given.iter_mut()) {
+        let name = name.get_or_insert_with(|| if n == 1 { "source".to_owned() } else { format!("source-{n}") });
         if sources.iter().any(|other| other.name == *name) {
             return usage(format!("two sources are named {name}; write --source NAME=PATH with different names"));
         }

@@ -14,10 +14,10 @@ use super::encoder::{self, Mounts};
 use super::exit::{Failure, finish, job_input, report};
 use super::http;
 use super::job::{JobInput, PruneTask, Task, paths};
-use super::receipt::{Body, BuildReport, PruneReport, clip};
+use super::receipt::{Body, BuildReport, PruneReport, clip, whole};
 use crate::api::reason::Reason;
 use crate::embedding::openai::Patience;
-use crate::store::embedded::{Pruned, prune};
+use crate::store::embedded::{self, Pruned, prune};
 use crate::store::{Manifest, StoreError};
 
 pub mod build;
@@ -116,18 +116,17 @@ pub async fn job(input: JobInput, action: Action, places: &Places) -> Result<Bod
 }
 
 fn build_report(manifest: &Manifest) -> BuildReport {
-    let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     BuildReport {
         content_digest: manifest.content_digest.clone(),
         source_digest: manifest.source_digest.clone(),
-        source: count(manifest.build.source),
-        documents: count(manifest.documents),
-        quarantined: count(manifest.build.quarantined),
-        skipped: count(manifest.build.skipped),
-        chunks: count(manifest.chunks),
-        reused_chunks: count(manifest.build.reused_chunks),
-        size_bytes: count(manifest.size_bytes()),
-        cut_chunks: count(manifest.build.cut_chunks),
+        source: whole(manifest.build.source),
+        documents: whole(manifest.documents),
+        quarantined: whole(manifest.build.quarantined),
+        skipped: whole(manifest.build.skipped),
+        chunks: whole(manifest.chunks),
+        reused_chunks: whole(manifest.build.reused_chunks),
+        size_bytes: whole(manifest.size_bytes()),
+        cut_chunks: whole(manifest.build.cut_chunks),
         // Five of them leave room for everything else, also when every character must be escaped.
         examples: manifest.build.examples.iter().map(|example| clip(example, 160, 600)).collect(),
     }
@@ -137,8 +136,8 @@ fn prune_all(root: &Path, task: &PruneTask) -> Result<PruneReport, Failure> {
     let mut report = PruneReport { deleted: 0, missing: 0, foreign: Vec::new() };
     for physical in &task.physical {
         match prune(root, physical, &task.owner_uid).map_err(store_failure)? {
-            Pruned::Deleted => report.deleted += 1,
-            Pruned::Missing => report.missing += 1,
+            Pruned::Deleted => report.deleted = report.deleted.saturating_add(1),
+            Pruned::Missing => report.missing = report.missing.saturating_add(1),
             Pruned::Foreign => report.foreign.push(physical.clone()),
         }
     }
@@ -147,8 +146,7 @@ fn prune_all(root: &Path, task: &PruneTask) -> Result<PruneReport, Failure> {
 
 /// A name of a directory below the index claim.
 fn plain_name(physical: &str) -> Result<&str, Failure> {
-    let plain = !physical.is_empty() && !physical.starts_with('.') && !physical.contains(['/', '\0']);
-    if plain { Ok(physical) } else { Err(store_failure(StoreError::Name(physical.to_owned()))) }
+    embedded::plain_name(physical).map_err(store_failure)
 }
 
 /// The text of a chunk that is embedded and that keywords find.

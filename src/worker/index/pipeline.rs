@@ -143,7 +143,8 @@ impl Pipeline<'_> {
 
     /// Documents that may wait: as many as batches in flight can hold, and some whose vectors are there.
     fn most_waiting(&self) -> usize {
-        self.encoding.batch_size * (self.encoding.max_concurrency + 2) + 256
+        let batches = self.encoding.max_concurrency.saturating_add(2);
+        self.encoding.batch_size.saturating_mul(batches).saturating_add(256)
     }
 
     fn has_room(&self) -> bool {
@@ -169,7 +170,7 @@ impl Pipeline<'_> {
             for chunk in waiting.chunks.iter_mut().filter(|chunk| chunk.answer.is_none()) {
                 let Some(answer) = answers.next() else { return };
                 chunk.answer = Some(answer);
-                waiting.missing -= 1;
+                waiting.missing = waiting.missing.saturating_sub(1);
             }
         }
     }
@@ -201,9 +202,10 @@ impl Pipeline<'_> {
             };
             let vector = chunk.vector().unwrap_or_default();
             self.written.builder.add(&new, vector).map_err(store_failure)?;
-            self.written.reused += u64::from(chunk.reused);
+            self.written.reused = self.written.reused.saturating_add(u64::from(chunk.reused));
             let read = [self.encoding.passage_prefix.as_str(), &chunk.embedded].map(approximate_tokens);
-            self.written.cut += u64::from(read.iter().sum::<usize>() > self.encoding.max_input_tokens);
+            let cut = read.iter().sum::<usize>() > self.encoding.max_input_tokens;
+            self.written.cut = self.written.cut.saturating_add(u64::from(cut));
         }
         self.written.ledger.indexed(&document.id);
         Ok(())

@@ -1,6 +1,6 @@
 //! What a build needs to know, read from a job input: after this nothing of the input can be wrong.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::{Places, plain_name};
 use crate::api::reason::Reason;
@@ -10,6 +10,7 @@ use crate::store::Distance;
 use crate::worker::encoder;
 use crate::worker::exit::Failure;
 use crate::worker::job::BuildTask;
+use crate::worker::path;
 
 /// One build.
 pub struct Plan {
@@ -85,13 +86,11 @@ fn mounted(source: &api::Source, sources: &Path) -> Result<corpus::Source, Failu
 }
 
 /// A path that stays below where it begins.
-fn inner_path<'a>(source: &str, path: &'a str) -> Result<&'a Path, Failure> {
-    let inner = Path::new(path);
-    if inner.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
-        return Ok(inner);
-    }
-    let text = format!("source {source}: path {path:?} must be relative and without `..`");
-    Err(Failure::invalid(Reason::InvalidSpec.as_str(), text))
+fn inner_path(source: &str, path: &str) -> Result<PathBuf, Failure> {
+    path::below(path).ok_or_else(|| {
+        let text = format!("source {source}: path {path:?} must be relative and without `..`");
+        Failure::invalid(Reason::InvalidSpec.as_str(), text)
+    })
 }
 
 /// A source whose files lie at `root`.

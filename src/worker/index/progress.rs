@@ -30,7 +30,7 @@ impl Progress {
 
     /// One more document; `chunks` are all so far, `reused` those of them that were not embedded.
     pub fn document(&mut self, chunks: u64, reused: u64) {
-        self.done += 1;
+        self.done = self.done.saturating_add(1);
         match &self.bar {
             Some(bar) => {
                 bar.set_message(format!("{chunks} chunks ({reused} reused)"));

@@ -20,7 +20,7 @@ use crate::store::embedded::{EmbeddedIndex, verify_files};
 use crate::worker::encoder;
 use crate::worker::exit::Failure;
 use crate::worker::job::VerifyTask;
-use crate::worker::receipt::VerifyReport;
+use crate::worker::receipt::{VerifyReport, whole};
 
 /// Chunks that are read back.
 const READ_BACK: usize = 100;
@@ -82,15 +82,11 @@ pub async fn run(dir: &Path, expected: &Expected, encoder: &dyn Encoder) -> Resu
     Ok(VerifyReport {
         content_digest: manifest.content_digest.clone(),
         documents,
-        chunks: signed(manifest.chunks),
-        dimensions: signed(manifest.dimensions as u64),
-        sampled: signed(sampled),
+        chunks: whole(manifest.chunks),
+        dimensions: whole(manifest.dimensions),
+        sampled: whole(sampled),
         self_retrieval,
     })
-}
-
-fn signed(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
 }
 
 fn differs(what: &str, found: &dyn std::fmt::Display, wanted: &dyn std::fmt::Display) -> String {
@@ -115,9 +111,9 @@ fn check_manifest(manifest: &Manifest, expected: &Expected, dimensions: usize) -
         return Err(failed(Reason::CountMismatch, text));
     }
     for (what, found, wanted) in [
-        ("documents", signed(manifest.documents), expected.documents),
+        ("documents", whole(manifest.documents), expected.documents),
         // Opening it found as many vectors and texts as the manifest says.
-        ("chunks", signed(manifest.chunks), expected.chunks),
+        ("chunks", whole(manifest.chunks), expected.chunks),
     ] {
         if found != wanted {
             return Err(failed(Reason::CountMismatch, differs(what, &found, &wanted)));
@@ -128,7 +124,7 @@ fn check_manifest(manifest: &Manifest, expected: &Expected, dimensions: usize) -
 
 /// The documents in the files.
 fn count_documents(index: &EmbeddedIndex, expected: &Expected) -> Result<i64, Failure> {
-    let found = signed(index.documents().map_err(store_failure)?);
+    let found = whole(index.documents().map_err(store_failure)?);
     if found != expected.documents {
         return Err(failed(Reason::CountMismatch, differs("in its files documents", &found, &expected.documents)));
     }
@@ -145,7 +141,8 @@ fn sample(chunks: u64, size: usize) -> Vec<u32> {
     let mut drawn = BTreeSet::new();
     while drawn.len() < size {
         // The bias of the remainder is below 2^-32 and of no matter here.
-        drawn.insert((draw.next_u64() % u64::from(chunks)) as u32);
+        let remainder = draw.next_u64().checked_rem(u64::from(chunks));
+        drawn.extend(remainder.and_then(|ordinal| u32::try_from(ordinal).ok()));
     }
     drawn.into_iter().collect()
 }
@@ -176,7 +173,7 @@ fn read_back(index: &EmbeddedIndex) -> Result<(), Failure> {
 /// Chunks asked, and those that came first.
 async fn ask(index: &EmbeddedIndex, encoder: &dyn Encoder) -> Result<(u64, u64), Failure> {
     let sampled = sample(index.manifest().chunks, ASKED);
-    let mut found = 0;
+    let mut found = 0_u64;
     for batch in sampled.chunks(BATCH) {
         let chunks = index.chunks(batch).map_err(store_failure)?;
         let texts: Vec<String> = chunks.iter().map(|chunk| embedded_text(&chunk.title, &chunk.text)).collect();
@@ -184,7 +181,7 @@ async fn ask(index: &EmbeddedIndex, encoder: &dyn Encoder) -> Result<(u64, u64),
         for (ordinal, answer) in batch.iter().zip(answers) {
             // A text that the encoder takes no more finds nothing.
             if let Ok(vector) = answer {
-                found += u64::from(comes_first(index, *ordinal, &vector)?);
+                found = found.saturating_add(u64::from(comes_first(index, *ordinal, &vector)?));
             }
         }
     }

@@ -131,7 +131,7 @@ async fn pass(client: &Client) -> Result<Vec<Vec<f32>>, Failure> {
 /// The one length of all vectors.
 fn dimensions(first: &[Vec<f32>], second: &[Vec<f32>], declared: Option<usize>) -> Result<usize, Failure> {
     let expected = declared.or_else(|| first.first().map(Vec::len)).unwrap_or_default();
-    for (text, vector) in first.iter().chain(second).enumerate() {
+    for (text, vector) in [first, second].into_iter().flat_map(|pass| pass.iter().enumerate()) {
         if vector.len() != expected || expected == 0 {
             return Err(Failure::invalid(
                 "DimensionMismatch",
@@ -139,13 +139,12 @@ fn dimensions(first: &[Vec<f32>], second: &[Vec<f32>], declared: Option<usize>) 
                     "the encoder returned {} dimensions for probe text {}, {expected} are declared; declare \
                      dimensions: {} in a new EmbeddingModel, or correct the endpoint",
                     vector.len(),
-                    text % first.len().max(1),
+                    text,
                     vector.len()
                 ),
             ));
         }
         if vector.iter().any(|value| !value.is_finite()) {
-            let text = text % first.len().max(1);
             return Err(Failure::invalid(
                 "NoisyEndpoint",
                 format!("the encoder returned a value that is not a finite number for probe text {text}"),

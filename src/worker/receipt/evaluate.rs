@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::whole;
 use crate::evaluation::verdict::{Coverage, Evidence, Row, SliceRow, Unjudged, Worst};
 
 /// Result of a retrieval run.
@@ -68,10 +69,6 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Op
     Option::deserialize(from)
 }
 
-fn whole(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
-}
-
 /// A count below 0 becomes one that exceeds whatever it is a part of, so that the verdict refuses it.
 fn count(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
@@ -120,7 +117,6 @@ impl From<&MetricRow> for Row {
 impl EvaluateReport {
     /// What a run saw and found.
     pub fn new(inputs: String, counts: Counts, evidence: &Evidence) -> Self {
-        let index = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         let mut named: Vec<(usize, &str)> = Vec::new();
         let rows = evidence.slices.iter().map(|row| (row.slice, row.name.as_str()));
         for (slice, name) in rows.chain(evidence.worst.iter().map(|worst| (worst.slice, worst.name.as_str()))) {
@@ -134,8 +130,8 @@ impl EvaluateReport {
                 Some(whole(evidence.coverage.queries)),
                 Some(whole(evidence.coverage.candidate)),
                 evidence.coverage.baseline.map(whole),
-                Some(index(counts.unjudged)),
-                Some(index(counts.without_relevant)),
+                Some(whole(counts.unjudged)),
+                Some(whole(counts.without_relevant)),
                 evidence.guardrails.map(whole),
             ],
             unj: evidence.unjudged.map(|u| [Some(u.candidate), Some(u.baseline), Some(u.difference), u.upper]),
@@ -143,9 +139,9 @@ impl EvaluateReport {
             slices: evidence
                 .slices
                 .iter()
-                .map(|row| (index(row.slice), index(row.metric), row.harm, MetricRow::from(&row.row)))
+                .map(|row| (whole(row.slice), whole(row.metric), row.harm, MetricRow::from(&row.row)))
                 .collect(),
-            worst: evidence.worst.as_ref().map(|w| (index(w.slice), whole(w.n), w.candidate, w.baseline)),
+            worst: evidence.worst.as_ref().map(|w| (whole(w.slice), whole(w.n), w.candidate, w.baseline)),
             names: named.into_iter().map(|(_, name)| name.to_owned()).collect(),
             report: None,
         }

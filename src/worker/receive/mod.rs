@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -16,6 +16,7 @@ use flate2::read::MultiGzDecoder;
 use tar::EntryType;
 
 use super::exit::{Failure, report};
+use super::path;
 
 /// Bytes after the end of an archive that are read; tar fills up blocks.
 const MAX_PADDING: u64 = 1 << 20;
@@ -73,7 +74,8 @@ pub fn unpack(input: impl Read, to: &Path, max_bytes: u64, list: &mut dyn Write)
                 }
                 let size = entry.size();
                 let bytes = file(&mut entry, size, &to, &path)?;
-                written = Written { files: written.files + 1, bytes: written.bytes + bytes };
+                written.files = written.files.saturating_add(1);
+                written.bytes = written.bytes.saturating_add(bytes);
                 writeln!(list, "{bytes} {}", path.display())
                     .map_err(|error| Failure::unavailable("Unavailable", format!("standard output: {error}")))?;
             }
@@ -94,7 +96,7 @@ pub fn unpack(input: impl Read, to: &Path, max_bytes: u64, list: &mut dyn Write)
     }
     // Padding, and the checksum of gzip.
     let rest = archive.into_inner().take(MAX_PADDING);
-    io::copy(&mut { rest }, &mut io::sink()).map_err(|error| broken(written.files + 1, &error))?;
+    io::copy(&mut { rest }, &mut io::sink()).map_err(|error| broken(written.files.saturating_add(1), &error))?;
     Ok(written)
 }
 
@@ -127,18 +129,9 @@ fn plain<'a>(mut input: impl Read + 'a) -> Result<Box<dyn Read + 'a>, Failure> {
 fn relative(bytes: &[u8]) -> Result<PathBuf, Failure> {
     let text = std::str::from_utf8(bytes)
         .map_err(|_| refused(format!("{:?} is not UTF-8; rename it", String::from_utf8_lossy(bytes))))?;
-    let mut path = PathBuf::new();
-    for component in Path::new(text).components() {
-        match component {
-            Component::Normal(name) => path.push(name),
-            Component::CurDir => {}
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
-                return Err(refused(format!(
-                    "{text:?} leads out of the directory; pack with relative paths, without .."
-                )));
-            }
-        }
-    }
+    let Some(path) = path::below(text) else {
+        return Err(refused(format!("{text:?} leads out of the directory; pack with relative paths, without ..")));
+    };
     if text.contains('\0') {
         return Err(refused(format!("{text:?} has a zero byte in its name")));
     }

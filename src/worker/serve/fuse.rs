@@ -14,9 +14,8 @@ pub const DEPTH: usize = 200;
 pub fn fuse(lists: [&[Scored]; 2], constant: f64) -> Vec<Scored> {
     let mut sums: HashMap<u32, (f64, &str)> = HashMap::new();
     for list in lists {
-        for (place, hit) in list.iter().take(DEPTH).enumerate() {
-            let rank = (place + 1) as f64;
-            sums.entry(hit.ordinal).or_insert((0.0, &hit.id)).0 += 1.0 / (constant + rank);
+        for (rank, hit) in (1_u32..).zip(list.iter().take(DEPTH)) {
+            sums.entry(hit.ordinal).or_insert((0.0, &hit.id)).0 += 1.0 / (constant + f64::from(rank));
         }
     }
     let mut fused: Vec<Scored> =

@@ -7,7 +7,6 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -15,6 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::embedding::probe::Cosines;
+use crate::worker::http::metrics_text;
 
 pub use crate::worker::signals as names;
 
@@ -119,10 +119,7 @@ impl Metrics {
 
     /// The page of /metrics.
     pub fn page(&self) -> String {
-        let mut text = String::new();
-        // Writing to a String fails only when an encoder says so; ours do not.
-        let _ = encode(&mut text, &self.registry);
-        text
+        metrics_text(&self.registry)
     }
 }
 

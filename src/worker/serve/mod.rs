@@ -8,7 +8,7 @@
 //! in flight.
 
 use std::net::SocketAddr;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,7 @@ use crate::api::names::{PORT_EVALUATION, PORT_HEALTH, PORT_TRAFFIC};
 use crate::api::release::{Fusion, Mode, Retrieval, Rrf};
 use crate::embedding::Encoder;
 use crate::embedding::openai::Patience;
+use crate::store::embedded::plain_name;
 
 mod api;
 mod drift;
@@ -225,16 +226,12 @@ impl Default for Limits {
 impl Config {
     /// What a job input asks for, with versions below `root`.
     pub fn of(task: ServeTask, root: &Path) -> Result<Self, Failure> {
-        let mut parts = Path::new(&task.physical).components();
-        if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
-            let text = format!("physical is {:?}; expected the name of one directory", task.physical);
-            return Err(Failure::invalid("InvalidSpec", text));
-        }
+        let physical = plain_name(&task.physical).map_err(|why| Failure::invalid("InvalidSpec", why.to_string()))?;
         Ok(Self {
             release: task.release,
             revision: Some(task.revision),
             version: Some(task.version),
-            index: root.join(&task.physical),
+            index: root.join(physical),
             expected: Expected {
                 content_digest: Some(task.content_digest),
                 fingerprint: task.encoder.identity.fingerprint(),

@@ -106,6 +106,7 @@ impl World {
             check: Attempt {
                 job: self.jobs.get(&check).map(typed),
                 pods: self.pods.get(&check).map(typed).into_iter().collect(),
+                seen_at: Timestamp::from_second(self.now).unwrap(),
             },
             others: self.jobs.iter().filter(|(name, _)| **name != check).map(|(_, job)| typed(job)).collect(),
             releases: self.releases.clone(),

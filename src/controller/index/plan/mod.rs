@@ -181,7 +181,7 @@ impl<'a> Draft<'a> {
         self.status.store = self.index.spec.store.embedded.as_ref().map(|_| "embedded".to_owned());
         let old = self.index.status.as_ref().map(|s| s.conditions.clone()).unwrap_or_default();
         let extras: Vec<Extra> = tell::reliable(&self.status, &state).into_iter().collect();
-        let state = tell::bounded(state.unless_refused(self.seen.refusal.as_ref()));
+        let state = state.unless_refused(self.seen.refusal.as_ref());
         self.status.conditions = condition::derive(&old, &state, &extras, generation, self.seen.now);
         Plan { status: self.status, actions: self.actions, events: self.events, requeue: self.requeue, rollback: None }
     }

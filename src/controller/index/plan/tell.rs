@@ -15,8 +15,6 @@ use crate::worker::receipt::ErrorReport;
 
 /// Characters of a version's reason.
 const REASON: usize = 1_200;
-/// Characters of a condition's message, a little below what the schema allows.
-const MESSAGE: usize = 4_000;
 /// References that a message names one by one.
 const NAMED: usize = 5;
 
@@ -41,8 +39,8 @@ pub(super) fn failed_reason(reason: Reason, text: &str) -> String {
 fn read_back(version: &IndexVersion) -> (Reason, &str) {
     let kept = version.reason.as_deref().unwrap_or_default();
     let (word, text) = kept.split_once(": ").unwrap_or(("", kept));
-    match Reason::ALL.iter().find(|r| r.as_str() == word) {
-        Some(reason) => (*reason, text),
+    match Reason::of(word) {
+        Some(reason) => (reason, text),
         None => (Reason::JobFailed, kept),
     }
 }
@@ -249,21 +247,7 @@ pub(super) fn with_pruning_while_leaving(state: State, pruning: &Pruning) -> Sta
 
 fn added(state: State, note: &str) -> State {
     let message = format!("{} {note}", state.message());
-    worded(state, message)
-}
-
-/// A message that the schema takes, however long the texts in it are.
-pub(super) fn bounded(state: State) -> State {
-    let message = state.message().chars().take(MESSAGE).collect();
-    worded(state, message)
-}
-
-fn worded(state: State, message: String) -> State {
-    match state {
-        State::Ready { reason, .. } => State::Ready { reason, message },
-        State::Reconciling { ready, reason, .. } => State::Reconciling { ready, reason, message },
-        State::Stalled { reason, .. } => State::Stalled { reason, message },
-    }
+    state.worded(message)
 }
 
 /// The condition DataReliable: what the newest version that was judged says about the data.

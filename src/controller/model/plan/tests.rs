@@ -107,6 +107,7 @@ impl World {
             probe: Attempt {
                 job: self.jobs.get(&probe).map(typed),
                 pods: self.pods.get(&probe).map(typed).into_iter().collect(),
+                seen_at: Timestamp::from_second(self.now).unwrap(),
             },
             others: self.jobs.iter().filter(|(name, _)| **name != probe).map(|(_, job)| typed(job)).collect(),
             users: self.users.clone(),

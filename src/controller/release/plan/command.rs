@@ -1,25 +1,17 @@
-//! Commands: annotations whose value takes effect once.
+//! Commands of a release: what each does, and what came of it.
 //!
 //! Invariants: a value is handled once and listed with what it did, not with what it asked for; one that names
-//! another revision does nothing and says so; a command never turns a Fail into a Pass; a value of any length
-//! fits into the status.
-
-use kube::ResourceExt;
+//! another revision does nothing and says so; a command never turns a Fail into a Pass.
 
 use super::Draft;
-use crate::api::release::HandledCommand;
 use crate::api::{Reason, names};
+use crate::controller::command;
 use crate::controller::condition::State;
 use crate::controller::event::{Note, cut};
 
 /// Annotations that take effect once.
 const COMMANDS: [&str; 4] =
     [names::COMMAND_ABORT, names::COMMAND_PROMOTE, names::COMMAND_RETRY, names::COMMAND_RESET_ANCHOR];
-/// Most commands kept in status.
-const KEPT: usize = 20;
-/// Most characters of a value and of an outcome in status.
-const VALUE: usize = 256;
-const OUTCOME: usize = 300;
 
 /// What the commands of this pass ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,11 +51,9 @@ impl Draft<'_> {
     /// Reads the commands that were not handled yet.
     pub(super) fn commands(&mut self) {
         for annotation in COMMANDS {
-            let Some(value) = self.release.annotations().get(annotation) else { continue };
-            let value: String = value.chars().take(VALUE).collect();
-            let command = annotation.strip_prefix("ragops.dev/").unwrap_or(annotation);
-            let handled = self.plan.status.commands.iter().any(|c| c.command == command && c.value == value);
-            if handled || value.trim().is_empty() {
+            let Some(value) = command::given(self.release, annotation) else { continue };
+            let word = command::word(annotation);
+            if self.plan.status.commands.iter().any(|c| c.command == word && c.value == value) {
                 continue;
             }
             match self.obey(annotation, &value) {
@@ -144,33 +134,21 @@ impl Draft<'_> {
     /// Commands that stand beside a status that was lost: whether they took effect is not known, so they do not again.
     pub(super) fn forget_commands(&mut self) {
         for annotation in COMMANDS {
-            let Some(value) = self.release.annotations().get(annotation).filter(|v| !v.trim().is_empty()) else {
-                continue;
-            };
-            let value = value.chars().take(VALUE).collect();
+            let Some(value) = command::given(self.release, annotation) else { continue };
             let why = "the status was lost; say it again with another token after `@`".to_owned();
             self.handled(annotation, value, Err(why));
         }
     }
 
     fn handled(&mut self, annotation: &str, value: String, outcome: Result<String, String>) {
-        let command = annotation.strip_prefix("ragops.dev/").unwrap_or(annotation);
-        let note = match &outcome {
-            Ok(done) => Note::normal(Reason::Progressing, cut(&format!("Command {command}={value}: {done}."))),
-            Err(why) => {
-                Note::warning(Reason::Progressing, cut(&format!("Command {command}={value} did nothing: {why}")))
-            }
-        };
-        self.plan.events.push(note);
+        let said = format!("Command {}={value}", command::word(annotation));
+        self.plan.events.push(match &outcome {
+            Ok(done) => Note::normal(Reason::Progressing, cut(&format!("{said}: {done}."))),
+            Err(why) => Note::warning(Reason::Progressing, cut(&format!("{said} did nothing: {why}"))),
+        });
         let outcome = outcome.unwrap_or_else(|why| format!("ignored: {why}"));
-        let handled = HandledCommand {
-            command: command.to_owned(),
-            value,
-            manager: manager(self.release, annotation),
-            outcome: outcome.chars().take(OUTCOME).collect(),
-            at: self.now_text(),
-        };
-        remember(&mut self.plan.status.commands, handled);
+        let handled = command::handled(self.release, annotation, value, &outcome, self.now_text());
+        command::remember(&mut self.plan.status.commands, handled);
     }
 }
 
@@ -180,31 +158,4 @@ enum Obeyed {
     Ignored(String),
     /// The step of this pass decides.
     Open,
-}
-
-/// The field manager that wrote an annotation.
-pub fn manager<K: ResourceExt>(object: &K, annotation: &str) -> String {
-    let field = format!("f:{annotation}");
-    let wrote = |entry: &&k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry| {
-        let fields = entry.fields_v1.as_ref().map(|f| &f.0);
-        fields.and_then(|f| f.pointer("/f:metadata/f:annotations")).is_some_and(|a| a.get(&field).is_some())
-    };
-    let entry = object.managed_fields().iter().find(wrote);
-    let manager = entry.and_then(|e| e.manager.clone()).unwrap_or_else(|| "unknown".to_owned());
-    manager.chars().take(128).collect()
-}
-
-/// Keeps the newest; the last of each command always stays, or its annotation would take effect again.
-pub fn remember(commands: &mut Vec<HandledCommand>, handled: HandledCommand) {
-    commands.push(handled);
-    while commands.len() > KEPT {
-        let superseded = commands
-            .iter()
-            .enumerate()
-            .position(|(i, c)| commands.iter().skip(i.saturating_add(1)).any(|l| l.command == c.command));
-        match superseded {
-            Some(i) => drop(commands.remove(i)),
-            None => break,
-        }
-    }
 }

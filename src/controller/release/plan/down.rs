@@ -82,8 +82,7 @@ impl Draft<'_> {
         if !self.rolls_back_on(RollbackCause::Unavailable) || self.ready_pods(revision)? > 0 {
             return None;
         }
-        let why = self.ends(revision).map(|ends| format!(" {}", ends.message)).unwrap_or_default();
-        let message = format!("Revision {revision} has no ready pod.{why}");
+        let message = format!("Revision {revision} has no ready pod.{}", self.why_no_pod(revision));
         Some(Failure { reason: Reason::Unavailable.as_str().to_owned(), message })
     }
 
@@ -98,9 +97,10 @@ impl Draft<'_> {
 
     /// It should go, but nothing else answers.
     pub(super) fn stays_up(&self, candidate: &CandidateStatus, failure: &Failure) -> State {
+        let stable = self.plan.status.stable.as_ref().map(|s| self.why_no_pod(&s.revision)).unwrap_or_default();
         let text = format!(
             "Revision {} is to be withdrawn ({}), but stable has no ready pod: traffic stays where it is until there is \
-             one. {}",
+             one.{stable} {}",
             candidate.revision, failure.reason, failure.message
         );
         State::waiting(Reason::StableUnavailable, self.beside(&text))

@@ -5,6 +5,7 @@
 //! many large gates may be larger; the same status gives way in the same manner, so that nothing is written twice.
 
 use crate::api::RagReleaseStatus;
+use crate::controller::text::shortened;
 
 /// Most bytes of a status as JSON.
 pub const MOST: usize = 32 * 1024;
@@ -46,11 +47,8 @@ pub fn size(status: &RagReleaseStatus) -> usize {
     serde_json::to_vec(status).map_or(0, |bytes| bytes.len())
 }
 
-/// A text of at most so many characters; one that was cut says so.
 fn cut(text: &mut String, most: usize) {
-    if text.chars().count() > most {
-        *text = text.chars().take(most.saturating_sub(2)).chain(" …".chars()).collect();
-    }
+    *text = shortened(text, most);
 }
 
 #[cfg(test)]

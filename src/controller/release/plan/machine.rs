@@ -53,12 +53,13 @@ impl Draft<'_> {
         self.while_paused(state)
     }
 
-    /// What the deadline counts from: not in a pause, and anew when a wrong spec was corrected.
+    /// What the deadline counts from: not in a pause, and anew when a wrong spec or what was refused was corrected.
     fn clocks(&mut self, target: &Target) {
         let (now, paused) = (self.now(), self.paused());
         let ready = condition::find(&self.old.conditions, ConditionType::Ready);
-        let was_wrong = ready.is_some_and(|c| c.reason == Reason::InvalidSpec.as_str());
-        if was_wrong && matches!(target, Target::Revision(_)) {
+        let was = |reason: Reason| ready.is_some_and(|c| c.reason == reason.as_str());
+        let taken = was(Reason::Refused) && self.seen.refusal.is_none();
+        if (was(Reason::InvalidSpec) || taken) && matches!(target, Target::Revision(_)) {
             self.progressed();
         }
         let Some(candidate) = self.plan.status.candidate.as_mut() else { return };

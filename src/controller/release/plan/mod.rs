@@ -218,7 +218,8 @@ impl<'a> Draft<'a> {
     fn acceptance_at(&self, gateway: Option<&GatewayTraffic>) -> Acceptance {
         match (self.live_route(), self.route_with(self.wanted_weight(), gateway)) {
             (Some(live), Some(wanted)) if traffic::same(live, &wanted) => traffic::acceptance(live),
-            (None, None) => Acceptance::Accepted,
+            (None, None) if self.plan.status.stable.is_none() => Acceptance::Accepted,
+            (None, None) => Acceptance::Pending,
             (Some(_), Some(_) | None) | (None, Some(_)) => Acceptance::Pending,
         }
     }
@@ -282,12 +283,17 @@ impl<'a> Draft<'a> {
     }
 
     /// Weights and place are written apart, weights first: a host name that is refused keeps nobody on a bad revision.
-    /// A write that fails ends the pass, so nothing may stand before the weights, and nothing waits for the place.
+    /// Where the route stands may be what is refused now: then both go in one write. A write that fails may end the pass,
+    /// so nothing may stand before the weights, and nothing waits for the place.
     fn replace_route(&mut self, name: String, weights: Option<HTTPRoute>, wanted: &HTTPRoute) {
         let kind = ChildKind::HttpRoute;
         match weights {
-            Some(weights) => self.plan.actions.insert(0, Action::Replace { kind, name, body: body(&weights) }),
-            None => self.plan.actions.push(Action::Replace { kind, name, body: body(wanted) }),
+            Some(weights) => {
+                let moves = weights.spec != wanted.spec;
+                let otherwise = moves.then(|| body(wanted));
+                self.plan.actions.insert(0, Action::Replace { kind, name, body: body(&weights), otherwise });
+            }
+            None => self.plan.actions.push(Action::Replace { kind, name, body: body(wanted), otherwise: None }),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::api::{RagReleaseStatus, Reason};
 use crate::controller::signals::{Judged, Readings, Test};
 use crate::controller::spec::duration;
 use crate::evaluation::sequence::{self, Answers, Outage, Share, State};
+use crate::worker::receipt::whole;
 
 /// Error rate of a whole release.
 const ALPHA: f64 = 0.05;
@@ -118,8 +119,8 @@ pub fn to_status(outcomes: &[Outcome], revision: &str) -> Vec<ObjectiveStatus> {
         gate: o.test.gate.clone(),
         objective: o.test.objective.clone(),
         revision: revision.to_owned(),
-        requests: i64::try_from(o.share.answers).unwrap_or(i64::MAX),
-        bad: i64::try_from(o.share.bad).unwrap_or(i64::MAX),
+        requests: whole(o.share.answers),
+        bad: whole(o.share.bad),
         state: match o.reading.state {
             State::Safe => "Safe",
             State::Undecided => "Undecided",

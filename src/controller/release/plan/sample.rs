@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Draft, online, watch};
 use crate::api::release::{CandidateStatus, Counted, ObjectiveStatus};
 use crate::evaluation::sequence::{Agreement, agrees};
+use crate::worker::receipt::whole;
 
 /// Sums are written at most this often while nothing else changes.
 const SAMPLE_MOVING: Duration = Duration::from_secs(60);
@@ -21,14 +22,13 @@ impl Draft<'_> {
             return persisted.unwrap_or_else(|| Counted { stable: 0, candidate: 0, agrees: "Unknown".to_owned() });
         }
         let (c, s) = (readings.step_candidate.answers, readings.step_stable.answers);
-        let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let agreement = agrees(c, s, u8::try_from(candidate.weight).unwrap_or(100));
         let agrees = match agreement {
             Agreement::True => "True",
             Agreement::False => "False",
             Agreement::Unknown => "Unknown",
         };
-        Counted { stable: signed(s), candidate: signed(c), agrees: agrees.to_owned() }
+        Counted { stable: whole(s), candidate: whole(c), agrees: agrees.to_owned() }
     }
 
     /// Sums and counts go into the status with every decision, and now and then by themselves.

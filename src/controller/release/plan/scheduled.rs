@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::Draft;
+use super::gates::Run;
 use crate::api::gate::{Metric, VerdictWord};
 use crate::api::reason::VerdictReason;
 use crate::api::release::{FrozenGate, GateEvidence, GateProgress, ScheduledRun, When};
@@ -113,9 +114,8 @@ impl Draft<'_> {
         {
             self.delete_run(&job);
         }
-        let (run, waits) = self.measure(entry.run, &frozen, &task, &entry.begun_at);
-        entry.run = run;
-        if waits.is_none() {
+        let run = Run { gate: &frozen, task, since: entry.begun_at.clone() };
+        if self.measure(&run, &mut entry.run).is_none() {
             self.judge_against_promotion(&mut entry.run, &frozen);
             match entry.run.verdict {
                 Some(VerdictWord::Fail) => entry.failed = Some(entry.run.message.clone().unwrap_or_default()),

@@ -100,6 +100,13 @@ impl Draft<'_> {
         self.world()?.pods.iter().filter(of).find_map(|pod| ends(pod, revision, &logs))
     }
 
+    /// What is known of why a revision has no ready pod, as a sentence to add.
+    pub(super) fn why_no_pod(&self, revision: &str) -> String {
+        let ends = self.ends(revision).map(|ends| ends.message);
+        let told = ends.or_else(|| self.pods_stuck(revision).map(|(_, message)| message));
+        told.map(|told| format!(" {told}")).unwrap_or_default()
+    }
+
     pub(super) fn pods_stuck(&self, revision: &str) -> Option<(Reason, String)> {
         let name = service_name(&self.release.name_any(), revision);
         let deployment = self.world()?.deployments.iter().find(|d| d.name_any() == name);

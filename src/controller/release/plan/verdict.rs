@@ -6,7 +6,7 @@ use crate::api::gate::{MetricResult, ReportStatus, RetrievalGate, SliceResult, V
 use crate::api::release::GateProgress;
 use crate::evaluation::verdict::{GateJudged, Judged, Reason, Row, Rule, Verdict, Worst, error, judge};
 use crate::worker::job::Judging;
-use crate::worker::receipt::{ErrorReport, EvaluateReport, Kept};
+use crate::worker::receipt::{ErrorReport, EvaluateReport, Kept, whole};
 
 /// What a report says.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,7 +49,7 @@ pub fn judged(gate: &RetrievalGate, report: &EvaluateReport, inputs: &str, compa
 fn slice(worst: &Worst) -> SliceResult {
     SliceResult {
         name: cut_name(&worst.name),
-        n: i64::try_from(worst.n).unwrap_or(i64::MAX),
+        n: whole(worst.n),
         candidate: six(worst.candidate),
         baseline: worst.baseline.map(six),
     }

@@ -11,10 +11,10 @@ use crate::api::release::{CandidateStatus, FailedRevision, Failure};
 use crate::api::{ConditionType, RagRelease, Reason};
 use crate::controller::condition::{self, Extra, Meanwhile, State};
 use crate::controller::release::traffic::Acceptance;
+use crate::controller::text;
 
-/// Most characters of the summary and of a condition's message.
+/// Most characters of the summary.
 const SUMMARY: usize = 160;
-const MESSAGE: usize = 4_096;
 
 /// The head of a message that fits the summary: whole sentences, or a cut one where even the first is too long.
 fn summary(message: &str) -> String {
@@ -22,7 +22,7 @@ fn summary(message: &str) -> String {
     let fits = |end: &usize| message.get(..*end).is_some_and(|head| head.chars().count() <= SUMMARY);
     match ends.filter(fits).last().and_then(|end| message.get(..end)) {
         Some(head) => head.to_owned(),
-        None => message.chars().take(SUMMARY - 2).chain(" …".chars()).collect(),
+        None => text::shortened(message, SUMMARY),
     }
 }
 
@@ -45,16 +45,6 @@ pub fn gateway_api_missing() -> State {
     )
 }
 
-/// A message of any length (an index's, a kubelet's) fits into the status.
-fn shortened(state: State) -> State {
-    let cut = |message: String| message.chars().take(MESSAGE).collect();
-    match state {
-        State::Ready { reason, message } => State::Ready { reason, message: cut(message) },
-        State::Reconciling { ready, reason, message } => State::Reconciling { ready, reason, message: cut(message) },
-        State::Stalled { reason, message } => State::Stalled { reason, message: cut(message) },
-    }
-}
-
 impl Draft<'_> {
     /// Writes conditions, summary and columns.
     pub(super) fn conclude(&mut self, state: State) {
@@ -65,7 +55,7 @@ impl Draft<'_> {
             before if self.unresolved && before >= 0 => before,
             _ => self.release.metadata.generation.unwrap_or(0),
         };
-        let state = shortened(state.unless_refused(self.seen.refusal.as_ref()));
+        let state = state.unless_refused(self.seen.refusal.as_ref());
         let state = match (&state, &self.plan.status.stable) {
             (State::Reconciling { reason, message, .. }, None) => {
                 State::Reconciling { ready: Meanwhile::Unknown, reason: *reason, message: message.clone() }
@@ -94,6 +84,10 @@ impl Draft<'_> {
         let routed = self.plan.status.traffic.as_ref().is_some_and(|t| t.accepted);
         if !served && !routed {
             let text = format!("Revision {revision} is routed: the gateway has not accepted the route yet.");
+            return extra(false, Reason::RouteNotAccepted, text);
+        }
+        if self.live_route().is_none() && self.place().is_none() {
+            let text = format!("Revision {revision} has no HTTPRoute, and the spec names no place for one.");
             return extra(false, Reason::RouteNotAccepted, text);
         }
         let candidate = self.plan.status.candidate.as_ref().filter(|c| c.weight > 0);
@@ -173,7 +167,7 @@ impl Draft<'_> {
         let retry = self.command("retry", &failed.revision);
         let text = self.beside(&failed.message);
         let text = format!("{text} No retry until the spec changes; to try it again: {retry}.");
-        let why = Reason::ALL.iter().find(|r| r.as_str() == failed.reason).copied().unwrap_or(Reason::GateFailed);
+        let why = Reason::of(&failed.reason).unwrap_or(Reason::GateFailed);
         let reason = match (why, &self.plan.status.stable) {
             (Reason::Aborted | Reason::ProgressDeadlineExceeded, _) | (_, None) => why,
             (_, Some(_)) => Reason::RolledBack,
@@ -200,7 +194,7 @@ impl Draft<'_> {
             return state;
         }
         if self.ready_pods(&stable.revision) == Some(0) {
-            let why = self.ends(&stable.revision).map(|ends| format!(" {}", ends.message)).unwrap_or_default();
+            let why = self.why_no_pod(&stable.revision);
             let text = format!("Revision {} is routed, but has no ready pod.{why}", stable.revision);
             return State::waiting(Reason::StableUnavailable, text);
         }
@@ -232,7 +226,7 @@ impl Draft<'_> {
         let Some(ready) = ready else {
             return State::waiting(Reason::Progressing, "The cluster could not be read in full; it is tried again.");
         };
-        let reason = Reason::ALL.iter().find(|r| r.as_str() == ready.reason).copied().unwrap_or(Reason::Progressing);
+        let reason = Reason::of(&ready.reason).unwrap_or(Reason::Progressing);
         if condition::is_true(&self.old.conditions, ConditionType::Stalled) {
             return State::stalled(reason, ready.message.clone());
         }

@@ -7,15 +7,17 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use super::gather::Found;
 use super::page::Page;
+use crate::hex::hex;
 use crate::worker::evaluate::plan::Gate;
 use crate::worker::evaluate::show;
 use crate::worker::job::{self, ReportTask};
+use crate::worker::path;
 use crate::worker::receipt::Kept;
 
 /// Runs of one gate and release that are kept.
@@ -45,10 +47,8 @@ impl Place {
                 return Err(format!("the {what} `{name}` is no name of a file"));
             }
         }
-        let path = Path::new(&task.path);
-        if !path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
-            return Err(format!("report.path `{}` must be relative and without `..`", task.path));
-        }
+        let path = path::below(&task.path)
+            .ok_or_else(|| format!("report.path `{}` must be relative and without `..`", task.path))?;
         let run: String = job::digest(&run).chars().take(DIGITS).collect();
         Ok(Self {
             directory: path.join(&task.release),
@@ -65,8 +65,7 @@ impl Place {
 
     /// The address of the page.
     pub fn uri(&self) -> String {
-        let directory = self.directory.display().to_string();
-        format!("pvc://{}/{}/{}.html", self.claim, directory.trim_start_matches("./"), self.stem)
+        format!("pvc://{}/{}/{}.html", self.claim, self.directory.display(), self.stem)
     }
 }
 
@@ -98,7 +97,7 @@ fn written(mount: &Path, place: &Place, page: &Page, gate: &Gate, found: &Found<
             eprintln!("note: {}", cannot(what, e));
         }
     }
-    Ok(job::hex(&Sha256::digest(html.as_bytes())))
+    Ok(hex(&Sha256::digest(html.as_bytes())))
 }
 
 /// Writes beside and renames. What could not be written is removed.

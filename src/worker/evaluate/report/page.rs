@@ -5,6 +5,8 @@
 //!
 //! Invariant: no time and no place of an output file is in it, so equal inputs give equal bytes.
 
+use serde::Serialize;
+
 use crate::evaluation::verdict::Verdict;
 use crate::worker::evaluate::facts::Facts;
 
@@ -75,7 +77,7 @@ pub struct Counts {
 }
 
 /// Numbers of one metric, over all queries or a slice of them.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Numbers {
     pub n: u64,
     pub candidate: f64,

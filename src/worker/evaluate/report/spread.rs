@@ -186,9 +186,10 @@ fn sorted(line: &MetricLine, spread: &Spread) -> String {
 /// sides of 0 by its loss, but for the last: neither the largest loss nor the largest gain is smoothed away.
 fn thinned(values: &[f64]) -> Vec<f64> {
     let bars = values.len().min(BARS);
+    let begin = |i: usize| i.saturating_mul(values.len()).checked_div(bars);
     let shown = |i: usize| {
         let next = i.saturating_add(1);
-        let group = values.get(i * values.len() / bars..next * values.len() / bars)?;
+        let group = values.get(begin(i)?..begin(next)?)?;
         let (least, most) = (*group.first()?, *group.last()?);
         Some(if least < 0.0 && (most <= 0.0 || next < bars) { least } else { most })
     };

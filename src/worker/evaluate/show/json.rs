@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::worker::evaluate::facts::Facts;
-use crate::worker::evaluate::report::page::{Counts, MetricLine, Page, SliceLine};
+use crate::worker::evaluate::report::page::{Counts, MetricLine, Numbers, Page, SliceLine};
 
 /// The one object that `--output json` prints.
 #[derive(Serialize)]
@@ -38,12 +38,8 @@ struct Queries {
 #[serde(rename_all = "camelCase")]
 struct Metric<'a> {
     name: &'a str,
-    n: u64,
-    candidate: f64,
-    baseline: Option<f64>,
-    difference: Option<f64>,
-    lower: Option<f64>,
-    upper: Option<f64>,
+    #[serde(flatten)]
+    numbers: Numbers,
     p: Option<f64>,
     margin: Option<f64>,
     floor: Option<f64>,
@@ -61,12 +57,8 @@ struct Slice<'a> {
     key: &'a str,
     value: &'a str,
     metric: &'a str,
-    n: u64,
-    candidate: f64,
-    baseline: Option<f64>,
-    difference: Option<f64>,
-    lower: Option<f64>,
-    upper: Option<f64>,
+    #[serde(flatten)]
+    numbers: Numbers,
     p_harm: Option<f64>,
     verdict: String,
     reason: &'a str,
@@ -100,15 +92,9 @@ fn queries(counts: Counts) -> Queries {
 }
 
 fn metric(line: &MetricLine) -> Metric<'_> {
-    let numbers = line.numbers;
     Metric {
         name: &line.name,
-        n: numbers.n,
-        candidate: numbers.candidate,
-        baseline: numbers.baseline,
-        difference: numbers.difference,
-        lower: numbers.lower,
-        upper: numbers.upper,
+        numbers: line.numbers,
         p: line.p,
         margin: line.margin,
         floor: line.floor,
@@ -122,17 +108,11 @@ fn metric(line: &MetricLine) -> Metric<'_> {
 }
 
 fn slice(line: &SliceLine) -> Slice<'_> {
-    let numbers = line.numbers;
     Slice {
         key: &line.key,
         value: &line.value,
         metric: &line.metric,
-        n: numbers.n,
-        candidate: numbers.candidate,
-        baseline: numbers.baseline,
-        difference: numbers.difference,
-        lower: numbers.lower,
-        upper: numbers.upper,
+        numbers: line.numbers,
         p_harm: line.harm,
         verdict: line.verdict.to_string(),
         reason: line.reason,

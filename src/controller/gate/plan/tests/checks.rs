@@ -220,6 +220,13 @@ fn pods_of_a_check_that_cannot_start_are_told() {
 }
 
 #[test]
+fn a_kubelet_may_say_as_much_as_it_likes() {
+    let mut w = world(offline());
+    let status = waiting("ErrImagePull", &"x".repeat(9_000));
+    w.settle().pod(status).waits(Reason::ImagePullFailed, "load the image onto the node");
+}
+
+#[test]
 fn a_changed_spec_is_checked_again() {
     let mut other_margin = offline();
     other_margin["retrieval"]["metrics"][0]["margin"] = json!(0.04);

@@ -138,6 +138,13 @@ fn pods_of_a_probe_that_cannot_start_are_told() {
 }
 
 #[test]
+fn a_kubelet_may_say_as_much_as_it_likes() {
+    let mut w = world(remote("a"));
+    let status = waiting("ErrImagePull", &"x".repeat(9_000));
+    w.settle().probe_pod(status).waits(Reason::ImagePullFailed, "load the image onto the node");
+}
+
+#[test]
 fn a_secret_that_is_missing_is_named() {
     let mut w = world(json!({"openAI": {"url": "https://a/v1", "apiKey": {"name": "key", "key": "token"}}}));
     w.settle().probe_pod(waiting("ContainerCreating", "")).waits(Reason::Probing, "");

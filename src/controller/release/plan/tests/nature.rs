@@ -28,7 +28,9 @@ use crate::worker::signals::Signals as Counters;
 impl Sim {
     /// What the API server does with one write.
     pub fn carry_out(&mut self, action: &Action) -> Result<(), Refusal> {
-        self.refused(action)?;
+        if let Action::Create { kind, name, body } | Action::Apply { kind, name, body, .. } = action {
+            self.refused(*kind, name, body)?;
+        }
         self.serial += 1;
         match action {
             Action::Create { kind, name, body } => self.create(*kind, name, body),
@@ -39,8 +41,13 @@ impl Sim {
                     panic!("{kind:?} is never applied")
                 }
             },
-            Action::Replace { kind, body, .. } => {
+            Action::Replace { kind, name, body, otherwise } => {
                 assert_eq!(*kind, ChildKind::HttpRoute);
+                let body = match (self.refused(*kind, name, body), otherwise) {
+                    (Ok(()), _) => body,
+                    (Err(_), Some(otherwise)) => self.refused(*kind, name, otherwise).map(|()| otherwise)?,
+                    (Err(refusal), None) => return Err(refusal),
+                };
                 let live = self.route.clone().expect("replaces what is there");
                 let mut route: HTTPRoute = serde_json::from_value(body.clone()).unwrap();
                 assert_eq!(route.metadata.resource_version, live.metadata.resource_version, "a conflict");
@@ -68,21 +75,17 @@ impl Sim {
         Ok(())
     }
 
-    /// The API server takes no route with a host name that its kind does not allow.
-    fn refused(&self, action: &Action) -> Result<(), Refusal> {
-        let (Action::Create { kind: ChildKind::HttpRoute, name, body }
-        | Action::Replace { kind: ChildKind::HttpRoute, name, body }) = action
-        else {
-            return Ok(());
-        };
+    /// What the API server does not take: a route at a forbidden host, or an object of a forbidden kind.
+    fn refused(&self, kind: ChildKind, name: &str, body: &Value) -> Result<(), Refusal> {
         let hosts = body["spec"]["hostnames"].as_array().cloned().unwrap_or_default();
-        match &self.refused_host {
-            Some(host) if hosts.iter().any(|h| h == host) => {
-                let why = format!("spec.hostnames[0]: Invalid value: {host}");
-                Err(Refusal { what: format!("HTTPRoute {NAMESPACE}/{name}"), why })
-            }
-            Some(_) | None => Ok(()),
-        }
+        let host =
+            self.refused_hosts.iter().find(|host| kind == ChildKind::HttpRoute && hosts.iter().any(|h| h == *host));
+        let why = match host {
+            Some(host) => format!("spec.hostnames[0]: Invalid value: {host}"),
+            None if self.refused_kinds.contains(&kind) => "exceeded quota: q".to_owned(),
+            None => return Ok(()),
+        };
+        Err(Refusal { what: format!("{} {NAMESPACE}/{name}", kind.word()), why })
     }
 
     pub fn put_route(&mut self, mut route: HTTPRoute) {
@@ -109,7 +112,7 @@ impl Sim {
             ChildKind::Service => add(&mut self.services, name, body),
             ChildKind::ControllerRevision => add(&mut self.snapshots, name, body),
             ChildKind::Job => {
-                let attempt = Attempt { job: serde_json::from_value(body).unwrap(), pods: Vec::new() };
+                let attempt = Attempt { job: serde_json::from_value(body).unwrap(), ..Attempt::default() };
                 self.jobs.entry(name.to_owned()).or_insert(attempt);
             }
         }
@@ -257,7 +260,8 @@ impl Sim {
             let before = self.release.status.clone();
             let plan = self.pass();
             let reacted = self.react();
-            let refused = self.refusal.is_some() && plan.actions.len() == 1;
+            let refused =
+                self.refusal.is_some() && plan.actions.iter().all(|action| self.clone().carry_out(action).is_err());
             if !reacted && (plan.actions.is_empty() || refused) && self.release.status == before {
                 return;
             }

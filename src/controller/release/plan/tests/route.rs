@@ -176,7 +176,7 @@ fn a_place_that_is_refused_blocks_neither_the_way_back_nor_the_rest() {
         let mut sim = Sim::moving(release(&[("live", "DuringTraffic")], &STEPS), |c| c.step_started_at.is_some());
         let (revision, stable) = (sim.candidate().revision, sim.stable());
         let before = sim.route.clone().unwrap().spec;
-        sim.refused_host = Some(host.to_owned());
+        sim.refused_hosts = vec![host.to_owned()];
         sim.edit(|r| r.spec.traffic.gateway.as_mut().unwrap().hostnames = vec![host.to_owned()]);
         sim.ticks(2);
         assert_eq!((sim.reason().as_str(), sim.weight(&revision), sim.stalled()), (reason, 5, true));
@@ -205,7 +205,7 @@ fn a_place_that_is_refused_blocks_neither_the_way_back_nor_the_rest() {
 #[test]
 fn a_first_release_whose_route_is_refused_says_so() {
     let mut sim = Sim::of(release(&[], &STEPS));
-    sim.refused_host = Some("shop.example.com".to_owned());
+    sim.refused_hosts = vec!["shop.example.com".to_owned()];
     sim.settle();
     assert_eq!((sim.reason().as_str(), sim.stalled(), sim.route.is_none()), ("Refused", true, true));
     assert!(
@@ -213,9 +213,65 @@ fn a_first_release_whose_route_is_refused_says_so() {
         "{}",
         sim.message()
     );
-    sim.refused_host = None;
+    sim.refused_hosts.clear();
     sim.settle();
     assert_eq!((sim.reason().as_str(), sim.route_weights().len()), ("Promoted", 1));
+}
+
+/// A policy that came later may forbid the place where the route stands: then a corrected spec takes the weights along.
+#[test]
+fn a_forbidden_place_is_left_together_with_the_weights() {
+    let mut sim = Sim::moving(release(&[("live", "DuringTraffic")], &STEPS), |c| c.step_started_at.is_some());
+    let (revision, stable) = (sim.candidate().revision, sim.stable());
+    sim.refused_hosts = vec!["shop.example.com".to_owned()];
+    sim.fails(&revision, 100);
+    sim.ticks(4);
+    assert_eq!((sim.reason().as_str(), sim.weight(&revision)), ("RollingBack", 5), "nothing of it can be written");
+    assert!(sim.message().contains("shop.example.com"), "{}", sim.message());
+    sim.edit(|r| r.spec.traffic.gateway.as_mut().unwrap().hostnames = vec!["shop.corp".to_owned()]);
+    sim.pass();
+    assert_eq!((sim.weight(&revision), sim.route.clone().unwrap().spec.hostnames), (0, vec!["shop.corp".to_owned()]));
+    sim.requests = 0;
+    sim.settle();
+    assert_eq!((sim.route_weights(), sim.status().candidate), (vec![(stable, 100)], None));
+}
+
+/// A full quota of Jobs holds the gates' runs, and nothing else.
+#[test]
+fn a_kind_that_is_refused_holds_only_itself() {
+    let mut sim = Sim::serving(release(&[("quality", "BeforeTraffic")], &STEPS));
+    sim.refused_kinds = vec![ChildKind::Job];
+    sim.version_ready("v2");
+    sim.settle();
+    assert_eq!((sim.reason().as_str(), sim.stalled()), ("Refused", true));
+    assert!(sim.message().contains("Job team/") && sim.message().contains("exceeded quota"), "{}", sim.message());
+    let services = sim.services.len();
+    sim.services.clear();
+    sim.edit(|r| r.spec.traffic.gateway.as_mut().unwrap().hostnames = vec!["new.example.com".to_owned()]);
+    sim.settle();
+    assert_eq!((sim.services.len(), services), (2, 2));
+    assert_eq!(sim.route.as_ref().unwrap().spec.hostnames, ["new.example.com"]);
+    // What was refused for long and is taken begins its deadline anew.
+    sim.advance(6 * 3600 - 60);
+    sim.refused_kinds.clear();
+    sim.pass();
+    sim.pass();
+    sim.advance(120);
+    sim.requests = 1_000;
+    sim.ticks(10);
+    assert_eq!(sim.candidate().weight, 5, "{}", sim.message());
+}
+
+#[test]
+fn a_route_that_is_gone_and_has_no_place_serves_nobody() {
+    let mut sim = Sim::serving(release(&[], &STEPS));
+    sim.edit(|r| r.spec.traffic.gateway = None);
+    sim.settle();
+    assert_eq!(sim.condition(ConditionType::Serving), "True", "the route stands where it stood");
+    sim.route = None;
+    sim.settle();
+    assert_eq!((sim.condition(ConditionType::Serving).as_str(), sim.reason().as_str()), ("False", "InvalidSpec"));
+    assert!(!sim.status().traffic.unwrap().accepted);
 }
 
 #[test]

@@ -133,12 +133,19 @@ fn failed_stays_failed(old: &RagReleaseStatus, new: &RagReleaseStatus) {
 
 fn route_says_what_is_persisted(plan: &Plan<RagReleaseStatus>, seen: &Observed) {
     for (i, action) in plan.actions.iter().enumerate() {
-        let (Action::Create { kind, body, .. } | Action::Replace { kind, body, .. }) = action else { continue };
+        let (kind, body, otherwise) = match action {
+            Action::Create { kind, body, .. } => (kind, body, None),
+            Action::Replace { kind, body, otherwise, .. } => (kind, body, otherwise.as_ref()),
+            _ => continue,
+        };
         if *kind != ChildKind::HttpRoute {
             continue;
         }
         let route: HTTPRoute = serde_json::from_value(body.clone()).unwrap();
         let backends = &route.spec.rules[0].backend_refs;
+        if let Some(otherwise) = otherwise {
+            assert_eq!(otherwise["spec"]["rules"][0]["backendRefs"], body["spec"]["rules"][0]["backendRefs"]);
+        }
         if let RouteSeen::Ours(live) = &seen.route {
             let place =
                 |r: &HTTPRoute| (r.spec.parent_refs.clone(), r.spec.hostnames.clone(), r.spec.rules[0].matches.clone());

@@ -21,7 +21,7 @@ use crate::controller::condition::{find, is_true};
 use crate::controller::config::Config;
 use crate::controller::error::Refusal;
 use crate::controller::event::Note;
-use crate::controller::plan::{ChildKind, Plan};
+use crate::controller::plan::{Action, ChildKind, Plan};
 use crate::controller::read::Referred;
 use crate::controller::release::observe::{self, Observed, RouteSeen, World};
 use crate::controller::release::traffic;
@@ -91,8 +91,9 @@ pub struct Sim {
     pub jobs: BTreeMap<String, Attempt>,
     pub in_view: bool,
     pub gateway: Gateway,
-    /// The API server refuses each route with this host name.
-    pub refused_host: Option<String>,
+    /// The API server refuses each route with one of these host names, and each object of these kinds.
+    pub refused_hosts: Vec<String>,
+    pub refused_kinds: Vec<ChildKind>,
     pub refusal: Option<Refusal>,
     /// How runs end, by gate; the default is Pass.
     pub runs: BTreeMap<String, Run>,
@@ -142,7 +143,8 @@ impl Sim {
             jobs: BTreeMap::new(),
             in_view: true,
             gateway: Gateway::Accepts,
-            refused_host: None,
+            refused_hosts: Vec::new(),
+            refused_kinds: Vec::new(),
             refusal: None,
             runs: BTreeMap::new(),
             containers: BTreeMap::new(),
@@ -421,8 +423,15 @@ impl Sim {
             self.release.status = Some(plan.status.clone());
             self.status_writes += 1;
         }
-        let refusal = plan.actions.iter().take(actions).find_map(|action| self.carry_out(action).err());
-        self.refusal = refusal;
+        self.refusal = None;
+        for action in plan.actions.iter().take(actions) {
+            if self.refusal.is_some() && matches!(action, Action::Finalizer { present: false }) {
+                break;
+            }
+            if let Err(refusal) = self.carry_out(action) {
+                self.refusal.get_or_insert(refusal);
+            }
+        }
         self.events.extend(plan.events.iter().cloned());
         plan
     }
