@@ -2,7 +2,7 @@
 //!
 //! Invariants: a value is handled once and listed with what it did, not with what it asked for; one that names
 //! another revision does nothing and says so; a command never turns a Fail into a Pass; a value of any length
-//! fits into the status.
+//! fits into the status; a command that a message shows takes effect, though it was said before.
 
 use kube::ResourceExt;
 
@@ -118,6 +118,19 @@ impl Draft<'_> {
         let promote = if parsed.all { Promote::All } else { Promote::NextStep };
         self.commands.promote = Some((promote, value.to_owned()));
         Obeyed::Open
+    }
+
+    /// A command to paste. A value that was said before takes no effect again: a token makes it another one.
+    pub(super) fn command(&self, command: &str, revision: &str) -> String {
+        let said = |value: &String| self.plan.status.commands.iter().any(|c| c.command == command && c.value == *value);
+        let again = (2..=KEPT.saturating_add(2)).map(|n| format!("{revision}@{n}"));
+        let mut values = std::iter::once(revision.to_owned()).chain(again);
+        let value = values.find(|value| !said(value)).unwrap_or_default();
+        format!(
+            "`kubectl -n {} annotate rel {} ragops.dev/{command}={value} --overwrite`",
+            self.release.namespace().unwrap_or_default(),
+            self.release.name_any()
+        )
     }
 
     /// A promote that is given now and lets something pass; from here on it has taken effect.

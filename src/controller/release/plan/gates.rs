@@ -420,15 +420,6 @@ impl Draft<'_> {
         self.plan.actions.push(Action::ExpireJob { name, seconds });
     }
 
-    /// A command to paste.
-    pub(super) fn command(&self, command: &str, revision: &str) -> String {
-        format!(
-            "`kubectl -n {} annotate rel {} ragops.dev/{command}={revision} --overwrite`",
-            self.release.namespace().unwrap_or_default(),
-            self.release.name_any()
-        )
-    }
-
     /// The word of the GATE column.
     pub(super) fn gate_word(&self) -> Option<String> {
         let status = &self.plan.status;
