@@ -12,6 +12,8 @@ mod admission;
 mod bench;
 #[path = "e2e/canary.rs"]
 mod canary;
+#[path = "e2e/commands.rs"]
+mod commands;
 #[path = "e2e/data.rs"]
 mod data;
 #[path = "e2e/gates.rs"]
@@ -71,6 +73,7 @@ fn trials(runtime: &Arc<Runtime>, bench: &Arc<Bench>) -> Vec<Trial> {
         canary::a_deleted_route_comes_back_at_its_weights,
         canary::a_release_deleted_in_mid_canary_leaves_nothing,
         canary::an_index_in_use_outlives_its_deletion,
+        commands::a_candidate_obeys_its_commands_and_no_others,
         canary::the_same_yaml_fifty_times_makes_no_job,
         hostile::a_poison_object_stops_nobody,
         hostile::an_image_that_cannot_be_pulled_is_named,
