@@ -26,6 +26,8 @@ mod report;
 mod rights;
 #[path = "e2e/story.rs"]
 mod story;
+#[path = "e2e/window.rs"]
+mod window;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -74,6 +76,7 @@ fn trials(runtime: &Arc<Runtime>, bench: &Arc<Bench>) -> Vec<Trial> {
         canary::a_release_deleted_in_mid_canary_leaves_nothing,
         canary::an_index_in_use_outlives_its_deletion,
         commands::a_candidate_obeys_its_commands_and_no_others,
+        window::a_promoted_revision_that_turns_bad_goes_back,
         canary::the_same_yaml_fifty_times_makes_no_job,
         hostile::a_poison_object_stops_nobody,
         hostile::an_image_that_cannot_be_pulled_is_named,
