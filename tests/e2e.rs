@@ -16,6 +16,8 @@ mod canary;
 mod commands;
 #[path = "e2e/data.rs"]
 mod data;
+#[path = "e2e/foreign.rs"]
+mod foreign;
 #[path = "e2e/gates.rs"]
 mod gates;
 #[path = "e2e/hostile.rs"]
@@ -66,6 +68,7 @@ fn trials(runtime: &Arc<Runtime>, bench: &Arc<Bench>) -> Vec<Trial> {
         story::d_change_that_turns_bad,
         story::e_operator_killed,
         story::every_request_is_accounted_for,
+        foreign::a_route_of_somebody_else_is_named_and_left_alone,
         data::missing_gate_data_is_named_and_nothing_moves,
         data::a_malformed_line_is_named_by_file_and_number,
         data::a_bad_source_is_named_and_its_correction_builds,
@@ -77,6 +80,8 @@ fn trials(runtime: &Arc<Runtime>, bench: &Arc<Bench>) -> Vec<Trial> {
         canary::an_index_in_use_outlives_its_deletion,
         commands::a_candidate_obeys_its_commands_and_no_others,
         window::a_promoted_revision_that_turns_bad_goes_back,
+        foreign::a_service_of_somebody_else_keeps_only_the_candidate,
+        foreign::a_release_goes_on_when_its_name_is_free,
         canary::the_same_yaml_fifty_times_makes_no_job,
         hostile::a_poison_object_stops_nobody,
         hostile::an_image_that_cannot_be_pulled_is_named,
