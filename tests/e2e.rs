@@ -26,6 +26,8 @@ mod hostile;
 mod report;
 #[path = "e2e/rights.rs"]
 mod rights;
+#[path = "e2e/scheduled.rs"]
+mod scheduled;
 #[path = "e2e/story.rs"]
 mod story;
 #[path = "e2e/window.rs"]
@@ -89,7 +91,7 @@ fn trials(runtime: &Arc<Runtime>, bench: &Arc<Bench>) -> Vec<Trial> {
         gates::a_domain_that_was_lost_is_named,
         report::a_report_reads_back_from_its_claim,
         gates::a_run_under_way_outlives_an_edit_and_the_operator,
-        gates::a_scheduled_run_that_fails_bars_candidates_until_one_passes,
+        scheduled::a_run_that_fails_bars_candidates_until_one_passes,
         rights::the_role_is_exact,
     ]
 }
