@@ -86,7 +86,7 @@ fn trials(runtime: &Arc<Runtime>, bench: &Arc<Bench>) -> Vec<Trial> {
         foreign::a_release_goes_on_when_its_name_is_free,
         canary::the_same_yaml_fifty_times_makes_no_job,
         hostile::a_poison_object_stops_nobody,
-        hostile::an_image_that_cannot_be_pulled_is_named,
+        hostile::images_that_cannot_be_pulled_are_named,
         gates::a_dataset_edited_after_its_check_is_read_again,
         gates::a_domain_that_was_lost_is_named,
         report::a_report_reads_back_from_its_claim,
