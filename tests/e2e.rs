@@ -12,8 +12,12 @@ mod admission;
 mod bench;
 #[path = "e2e/canary.rs"]
 mod canary;
+#[path = "e2e/commands.rs"]
+mod commands;
 #[path = "e2e/data.rs"]
 mod data;
+#[path = "e2e/foreign.rs"]
+mod foreign;
 #[path = "e2e/gates.rs"]
 mod gates;
 #[path = "e2e/hostile.rs"]
@@ -24,8 +28,12 @@ mod refused;
 mod report;
 #[path = "e2e/rights.rs"]
 mod rights;
+#[path = "e2e/scheduled.rs"]
+mod scheduled;
 #[path = "e2e/story.rs"]
 mod story;
+#[path = "e2e/window.rs"]
+mod window;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -64,6 +72,7 @@ fn trials(runtime: &Arc<Runtime>, bench: &Arc<Bench>) -> Vec<Trial> {
         story::d_change_that_turns_bad,
         story::e_operator_killed,
         story::every_request_is_accounted_for,
+        foreign::a_route_of_somebody_else_is_named_and_left_alone,
         data::missing_gate_data_is_named_and_nothing_moves,
         data::a_malformed_line_is_named_by_file_and_number,
         data::a_bad_source_is_named_and_its_correction_builds,
@@ -73,16 +82,20 @@ fn trials(runtime: &Arc<Runtime>, bench: &Arc<Bench>) -> Vec<Trial> {
         canary::a_deleted_route_comes_back_at_its_weights,
         canary::a_release_deleted_in_mid_canary_leaves_nothing,
         canary::an_index_in_use_outlives_its_deletion,
+        commands::a_candidate_obeys_its_commands_and_no_others,
+        window::a_promoted_revision_that_turns_bad_goes_back,
+        foreign::a_service_of_somebody_else_keeps_only_the_candidate,
+        foreign::a_release_goes_on_when_its_name_is_free,
         canary::the_same_yaml_fifty_times_makes_no_job,
         refused::a_refused_host_name_is_told_and_blocks_no_way_back,
         refused::pods_over_the_limit_of_their_namespace_are_told,
         hostile::a_poison_object_stops_nobody,
-        hostile::an_image_that_cannot_be_pulled_is_named,
+        hostile::images_that_cannot_be_pulled_are_named,
         gates::a_dataset_edited_after_its_check_is_read_again,
         gates::a_domain_that_was_lost_is_named,
         report::a_report_reads_back_from_its_claim,
         gates::a_run_under_way_outlives_an_edit_and_the_operator,
-        gates::a_scheduled_run_that_fails_bars_candidates_until_one_passes,
+        scheduled::a_run_that_fails_bars_candidates_until_one_passes,
         rights::the_role_is_exact,
     ]
 }

@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use crate::api::release::HandledCommand;
 
 /// Most commands kept in status.
-const KEPT: usize = 20;
+pub const KEPT: usize = 20;
 /// Most characters of a value, of an outcome and of a field manager in status.
 const VALUE: usize = 256;
 const OUTCOME: usize = 300;

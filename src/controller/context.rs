@@ -97,9 +97,9 @@ impl Events {
             while let Some((object, note)) = receiver.recv().await {
                 let event = Event {
                     type_: if note.warning { EventType::Warning } else { EventType::Normal },
-                    reason: note.reason.clone(),
+                    action: note.action(),
                     note: Some(cut(&note.text)),
-                    action: note.reason,
+                    reason: note.reason,
                     secondary: None,
                 };
                 let sent = tokio::time::timeout(Duration::from_secs(5), recorder.publish(&event, &object)).await;

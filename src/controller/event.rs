@@ -4,6 +4,7 @@
 //! reason or status; Warning only where someone must act.
 
 use crate::api::{Condition, ConditionType, Reason};
+use crate::worker::job::digest;
 
 /// An event to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,13 @@ impl Note {
 
     pub fn normal(reason: Reason, text: impl Into<String>) -> Self {
         Self { warning: false, reason: reason.as_str().to_owned(), text: text.into() }
+    }
+
+    /// The event's action. An event of the same object, reason and action within 6 minutes is counted as the same one
+    /// and keeps its first text, so that what says something else has another action.
+    pub fn action(&self) -> String {
+        let text: String = digest(&self.text).chars().take(10).collect();
+        format!("{}-{text}", self.reason)
     }
 }
 
@@ -66,6 +74,15 @@ mod tests {
         let notes = changes(&b, &c);
         assert_eq!(notes.len(), 1);
         assert!(notes[0].warning);
+    }
+
+    #[test]
+    fn what_says_something_else_is_another_event() {
+        let told = |text: &str| Note::warning(Reason::RolledBack, text).action();
+        assert_eq!(told("a"), told("a"));
+        assert_ne!(told("a"), told("b"));
+        // The API server takes 128 characters.
+        assert!(Reason::ALL.iter().all(|reason| Note::normal(*reason, "a").action().len() <= 128));
     }
 
     #[test]

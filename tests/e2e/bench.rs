@@ -20,6 +20,7 @@ use crate::demo::data::{Dataset, manifest, models};
 use crate::demo::objects::{Look, apply, delete, documents, placed, poll, remove_namespace, wait, wait_gone};
 use crate::demo::story::{Seen, Story, release_document};
 use crate::demo::{audit, claims, install, load, web};
+use crate::foreign::Taken;
 use crate::gates::{Edited, Graded};
 
 /// Namespace of the cases beside the story.
@@ -39,6 +40,7 @@ pub struct Bench {
     fixture: OnceCell<()>,
     graded: OnceCell<Graded>,
     edited: OnceCell<Edited>,
+    taken: OnceCell<Taken>,
     audit_mark: OnceCell<Option<u64>>,
     pub story: Mutex<Option<Story<'static>>>,
     ran: AtomicUsize,
@@ -83,6 +85,12 @@ impl Bench {
     pub async fn edited(&self) -> Result<&Edited> {
         let cluster = self.fixture().await?;
         self.edited.get_or_try_init(|| Edited::make(cluster)).await
+    }
+
+    /// A release whose name a route of somebody else had.
+    pub async fn taken(&self) -> Result<&Taken> {
+        let cluster = self.fixture().await?;
+        self.taken.get_or_try_init(|| Taken::make(cluster)).await
     }
 
     /// Removes what the cases made, if any of them ran.

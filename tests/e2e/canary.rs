@@ -29,19 +29,25 @@ use crate::demo::trace::{Mark, Trace, course, weights};
 const PUT_BACK: Duration = Duration::from_secs(10);
 
 /// A release that stands at 10 % and stays there.
-struct MidCanary {
-    name: &'static str,
-    stable: String,
-    candidate: String,
+pub struct MidCanary {
+    pub name: &'static str,
+    pub stable: String,
+    pub candidate: String,
 }
 
 impl MidCanary {
     async fn make(cluster: &Cluster, name: &'static str) -> Result<Self> {
-        let steps = ("/rollout/steps", json!([{"weight": 10, "hold": "1h"}, {"weight": 100}]));
-        apply(&cluster.client, &release(name, std::slice::from_ref(&steps))?).await?;
+        let steps = json!([{"weight": 10, "hold": "1h"}, {"weight": 100}]);
+        Self::with_rollout(cluster, name, &[("/rollout/steps", steps)]).await
+    }
+
+    /// With a rollout whose first step is 10 % and holds.
+    pub async fn with_rollout(cluster: &Cluster, name: &'static str, rollout: &[(&str, Value)]) -> Result<Self> {
+        apply(&cluster.client, &release(name, rollout)?).await?;
         let stable = until_promoted(cluster, name).await?;
         answers(cluster, name).await?;
-        apply(&cluster.client, &release(name, &[steps, ("/retrieval/mode", json!("Hybrid"))])?).await?;
+        let change = [("/retrieval/mode", json!("Hybrid"))];
+        apply(&cluster.client, &release(name, &[rollout, &change].concat())?).await?;
         let what = format!("release {name} to hold at 10 %");
         let candidate = until_release(cluster, name, &what, |status, _| {
             let candidate = status.candidate.as_ref()?;
@@ -52,7 +58,7 @@ impl MidCanary {
         Ok(Self { name, stable, candidate })
     }
 
-    fn service(&self, revision: &str) -> String {
+    pub fn service(&self, revision: &str) -> String {
         format!("{}-{revision}", self.name)
     }
 
@@ -68,7 +74,7 @@ impl MidCanary {
     }
 
     /// Still the first step of the same candidate.
-    async fn has_not_moved(&self, cluster: &Cluster) -> Result<()> {
+    pub async fn has_not_moved(&self, cluster: &Cluster) -> Result<()> {
         let status = api::<RagRelease>(&cluster.client).get(self.name).await?.status.unwrap_or_default();
         let candidate = status.candidate.context("the candidate is gone")?;
         ensure!(
@@ -245,7 +251,7 @@ async fn jobs(cluster: &Cluster) -> Result<BTreeSet<String>> {
 }
 
 /// Children are gone, by the garbage collector or by the operator.
-async fn none_left<K>(cluster: &Cluster, release: &str) -> Result<()>
+pub async fn none_left<K>(cluster: &Cluster, release: &str) -> Result<()>
 where
     K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
         + Clone

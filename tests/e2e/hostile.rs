@@ -1,10 +1,12 @@
-//! What disturbs the operator itself: objects that no rule would let in, and an image that is not there.
+//! What disturbs the operator itself: objects that no rule would let in, and images that are not there.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use kube::CustomResourceExt as _;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use k8s_openapi::api::batch::v1::Job;
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::{CustomResourceExt as _, ResourceExt as _};
+use rag_operator::api::names::{COMMAND_ABORT, COMMAND_RETRY};
 use rag_operator::api::{EmbeddingModel, EvalGate, RagRelease};
 use serde_json::{Value, json};
 
@@ -12,6 +14,7 @@ use crate::bench::{
     Bench, CASES, LATER, SOON, answers, api, apply_text, release, remove_release, until_condition, until_promoted,
     until_ready,
 };
+use crate::commands::say;
 use crate::demo::cluster::Cluster;
 use crate::demo::data::manifest;
 use crate::demo::install;
@@ -111,40 +114,76 @@ async fn stalled(cluster: &Cluster, name: &str) -> Result<(String, String)> {
     .await
 }
 
-/// An image that no registry has: the object says so within a minute, what serves goes on, and the right image
-/// mends it.
-pub async fn an_image_that_cannot_be_pulled_is_named(bench: &Bench) -> Result<()> {
+/// Name of everything whose image is not there.
+const UNPULLED: &str = "unpulled";
+/// An image that no registry has.
+const MISSING: &str = "localhost/no-such-image:1";
+
+/// An image that no registry has, for an encoder, a Job and a candidate: each says so, stable serves on, and with the
+/// right image each is mended as the documentation says.
+pub async fn images_that_cannot_be_pulled_are_named(bench: &Bench) -> Result<()> {
     let cluster = bench.fixture().await?;
-    apply(&cluster.client, &release("unpulled", &[])?).await?;
-    let revision = until_promoted(cluster, "unpulled").await?;
-    let missing = "localhost/no-such-image:1";
-    configure(cluster, missing).await?;
-    let outcome = async {
-        apply_text(
-            cluster,
-            "{apiVersion: ragops.dev/v1alpha1, kind: EmbeddingModel, metadata: {name: unpulled}, spec: {model: \
-             unpulled, dimensions: 256, endpoint: {managed: {format: Static, model: {claimName: models, path: \
-             wordllama}}}}}",
-        )
-        .await?;
-        let stalled = until_condition::<EmbeddingModel>(cluster, "unpulled", "Stalled", &["ImagePullFailed"], SOON);
-        let waiting = until_condition::<EmbeddingModel>(cluster, "unpulled", "Reconciling", &["ImagePullFailed"], SOON);
-        let words = tokio::select! {
-            Ok(words) = stalled => words,
-            Ok(words) = waiting => words,
-            else => anyhow::bail!("the EmbeddingModel does not say that its image cannot be pulled"),
-        };
-        ensure!(words.contains(missing), "the message does not name the image: {words}");
-        ensure!(answers(cluster, "unpulled").await? == revision, "what served does not serve on");
-        Ok(())
-    }
-    .await;
+    apply(&cluster.client, &release(UNPULLED, &[])?).await?;
+    let stable = until_promoted(cluster, UNPULLED).await?;
+    configure(cluster, MISSING).await?;
+    let outcome = without_image(cluster, &stable).await;
     configure(cluster, &cluster.image).await?;
-    outcome?;
-    until_ready::<EmbeddingModel>(cluster, "unpulled", LATER).await?;
+    let candidate = outcome?;
+
+    // A Deployment follows the configuration; a Job and a candidate keep what they began with.
+    for job in api::<Job>(&cluster.client).list(&ListParams::default()).await?.items.iter().filter(|j| lacks_image(j)) {
+        delete(&api::<Job>(&cluster.client), &job.name_any()).await?;
+    }
+    say(cluster, UNPULLED, &[(COMMAND_ABORT, &candidate)]).await?;
+    until_condition::<RagRelease>(cluster, UNPULLED, "Stalled", &["Aborted"], SOON).await?;
+    say(cluster, UNPULLED, &[(COMMAND_RETRY, &candidate)]).await?;
+    let promoted = until_promoted(cluster, UNPULLED).await?;
+    ensure!(promoted == candidate, "{promoted} was promoted, not {candidate}");
+    until_ready::<EvalGate>(cluster, UNPULLED, LATER).await?;
+    until_ready::<EmbeddingModel>(cluster, UNPULLED, LATER).await?;
     until_ready::<EmbeddingModel>(cluster, "wordllama", LATER).await?;
-    delete(&api::<EmbeddingModel>(&cluster.client), "unpulled").await?;
-    remove_release(cluster, "unpulled").await
+    delete(&api::<EvalGate>(&cluster.client), UNPULLED).await?;
+    delete(&api::<EmbeddingModel>(&cluster.client), UNPULLED).await?;
+    remove_release(cluster, UNPULLED).await
+}
+
+/// What begins while the image is missing; the candidate.
+async fn without_image(cluster: &Cluster, stable: &str) -> Result<String> {
+    apply_text(
+        cluster,
+        "
+apiVersion: ragops.dev/v1alpha1
+kind: EmbeddingModel
+metadata: {name: unpulled}
+spec: {model: unpulled, dimensions: 256, endpoint: {managed: {format: Static, model: {claimName: models, path: wordllama}}}}
+---
+apiVersion: ragops.dev/v1alpha1
+kind: EvalGate
+metadata: {name: unpulled}
+spec: {retrieval: {dataset: {from: {volume: {claimName: corpus, path: handbook}}}, metrics: [{name: ndcg@10, floor: 0.4}]}}
+",
+    )
+    .await?;
+    let changes = [("/retrieval/topK", json!(12)), ("/rollout/steps", json!([{"weight": 100}]))];
+    apply(&cluster.client, &release(UNPULLED, &changes)?).await?;
+    let encoder =
+        until_condition::<EmbeddingModel>(cluster, UNPULLED, "Reconciling", &["ImagePullFailed"], SOON).await?;
+    let job = until_condition::<EvalGate>(cluster, UNPULLED, "Reconciling", &["ImagePullFailed"], SOON).await?;
+    let pods = until_condition::<RagRelease>(cluster, UNPULLED, "Stalled", &["ImagePullFailed"], SOON).await?;
+    for words in [&encoder, &job, &pods] {
+        ensure!(words.contains(&format!("image {MISSING} cannot be pulled (")), "image or cause are not said: {words}");
+    }
+    ensure!(pods.contains(&format!("Revision {stable} serves 100 %")), "what serves is not said: {pods}");
+    let status = api::<RagRelease>(&cluster.client).get(UNPULLED).await?.status.unwrap_or_default();
+    let candidate = status.candidate.context("the candidate is gone")?;
+    ensure!(candidate.weight == 0 && candidate.image == MISSING, "the candidate is {candidate:?}");
+    ensure!(answers(cluster, UNPULLED).await? == stable, "what served does not serve on");
+    Ok(candidate.revision)
+}
+
+fn lacks_image(job: &Job) -> bool {
+    let pod = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    pod.is_some_and(|pod| pod.containers.iter().any(|container| container.image.as_deref() == Some(MISSING)))
 }
 
 /// Gives the operator another image for its pods, and starts it again with it.

@@ -1,7 +1,10 @@
 //! Commands of a release: what each does, and what came of it.
 //!
 //! Invariants: a value is handled once and listed with what it did, not with what it asked for; one that names
-//! another revision does nothing and says so; a command never turns a Fail into a Pass.
+//! another revision does nothing and says so; a command never turns a Fail into a Pass; a command that a message
+//! shows takes effect, though it was said before.
+
+use kube::ResourceExt;
 
 use super::Draft;
 use crate::api::{Reason, names};
@@ -108,6 +111,19 @@ impl Draft<'_> {
         let promote = if parsed.all { Promote::All } else { Promote::NextStep };
         self.commands.promote = Some((promote, value.to_owned()));
         Obeyed::Open
+    }
+
+    /// A command to paste. A value that was said before takes no effect again: a token makes it another one.
+    pub(super) fn command(&self, word: &str, revision: &str) -> String {
+        let said = |value: &String| self.plan.status.commands.iter().any(|c| c.command == word && c.value == *value);
+        let again = (2..=command::KEPT.saturating_add(2)).map(|n| format!("{revision}@{n}"));
+        let mut values = std::iter::once(revision.to_owned()).chain(again);
+        let value = values.find(|value| !said(value)).unwrap_or_default();
+        format!(
+            "`kubectl -n {} annotate rel {} ragops.dev/{word}={value} --overwrite`",
+            self.release.namespace().unwrap_or_default(),
+            self.release.name_any()
+        )
     }
 
     /// A promote that is given now and lets something pass; from here on it has taken effect.

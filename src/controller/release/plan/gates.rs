@@ -8,7 +8,6 @@ mod run;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::ResourceExt;
 
 pub(super) use run::{Run, asked, evidence_key, without_report};
 
@@ -228,15 +227,6 @@ impl Draft<'_> {
             self.command("retry", &progress.revision)
         );
         Gates::Hold(State::stalled(Reason::GateUnavailable, text))
-    }
-
-    /// A command to paste.
-    pub(super) fn command(&self, command: &str, revision: &str) -> String {
-        format!(
-            "`kubectl -n {} annotate rel {} ragops.dev/{command}={revision} --overwrite`",
-            self.release.namespace().unwrap_or_default(),
-            self.release.name_any()
-        )
     }
 
     /// The word of the GATE column.

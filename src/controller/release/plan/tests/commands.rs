@@ -127,6 +127,37 @@ fn commands_that_name_another_revision_or_nothing_do_nothing_and_are_told_once()
     }
 }
 
+/// The value that the message shows for a command.
+fn shown(sim: &Sim, command: &str) -> String {
+    let message = sim.message();
+    let (_, rest) = message.split_once(&format!("ragops.dev/{command}=")).unwrap_or_else(|| panic!("{message}"));
+    rest.split(' ').next().unwrap().to_owned()
+}
+
+#[test]
+fn the_command_of_a_message_takes_effect_however_often_it_is_said() {
+    let mut sim = holding();
+    let revision = sim.candidate().revision;
+    // Too early, it does nothing, and stands there.
+    sim.annotate("retry", revision.clone());
+    sim.tick();
+    assert!(last(&sim).contains("ignored"), "{}", last(&sim));
+    for _ in 0..30 {
+        sim.annotate("abort", format!("{revision}@{}", sim.now));
+        sim.ticks(3);
+        assert_eq!((sim.reason().as_str(), sim.stalled()), ("Aborted", true));
+        let value = shown(&sim, "retry");
+        sim.annotate("retry", value.clone());
+        sim.ticks(3);
+        assert_eq!(
+            sim.status().candidate.map(|c| c.revision).as_ref(),
+            Some(&revision),
+            "retry={value}: {}",
+            last(&sim)
+        );
+    }
+}
+
 #[test]
 fn values_of_any_length_fit_and_are_handled_once() {
     let mut sim = holding();
