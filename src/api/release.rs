@@ -172,7 +172,7 @@ pub struct Traffic {
 pub struct GatewayTraffic {
     /// Gateways to attach to, 1 to 4. Two references to one Gateway need a sectionName each.
     #[schemars(length(min = 1, max = 4))]
-    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.name == a.name && b.?__namespace__ == a.?__namespace__ && (!has(a.sectionName) || !has(b.sectionName) || b.sectionName == a.sectionName)))")
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.name == a.name && has(b.__namespace__) == has(a.__namespace__) && (!has(a.__namespace__) || b.__namespace__ == a.__namespace__) && (!has(a.sectionName) || !has(b.sectionName) || b.sectionName == a.sectionName)))")
         .message("references of parentRefs to the same Gateway must have a sectionName each, all different"))]
     pub parent_refs: Vec<ParentRef>,
     /// Host names to answer to, at most 8: DNS names in lower case, without port; `*.` may stand before one. Default:
