@@ -297,3 +297,68 @@ async fn a_server_that_does_not_answer_is_left_after_its_time() {
     let error = server.carry_out(&release(), only(vec![job()])).await.unwrap_err();
     assert_eq!(error.to_string(), "no answer from the API server within 5 s: Job team/a");
 }
+
+const NO: &str = "admission webhook \"w\" denied the request: no";
+
+fn no() -> Answer {
+    Answer::Told(StatusCode::UNPROCESSABLE_ENTITY, NO)
+}
+
+#[tokio::test]
+async fn a_refusal_ends_its_action_and_no_other_and_is_told_at_the_end() {
+    let here = |kind: &str| Answer::Here(object(kind, "x/v1", "shop-1"));
+    let absent = Answer::Refused(StatusCode::NOT_FOUND, "NotFound");
+    let server = Server::answering([no(), absent, here("Deployment"), no(), here("HTTPRoute")]).await;
+    let plan = only(vec![job(), deployment(), job(), route(), Action::Finalizer { present: false }]);
+    let error = server.carry_out(&release(), plan).await.unwrap_err();
+    let told = error.refusal().unwrap();
+    assert_eq!((told.what.as_str(), told.why.as_str()), ("Job team/a", NO));
+    let calls = server.calls();
+    let route = format!("PUT {ROUTES}/a");
+    assert_eq!((calls.len(), calls.last()), (5, Some(&route)), "an object does not go before what it owns: {calls:?}");
+}
+
+#[tokio::test]
+async fn where_the_route_may_not_stay_it_is_written_elsewhere() {
+    let both = || {
+        let Action::Replace { kind, name, body, .. } = route() else { panic!("a route") };
+        let mut otherwise = body.clone();
+        otherwise["spec"] = json!({"hostnames": ["moved"]});
+        Action::Replace { kind, name, body, otherwise: Some(otherwise) }
+    };
+    let here = || Answer::Here(object("HTTPRoute", "x/v1", "shop-1"));
+    let server = Server::answering([no(), here()]).await;
+    server.carry_out(&release(), only(vec![both()])).await.unwrap();
+    assert_eq!(server.asked()[1].body["spec"]["hostnames"], json!(["moved"]));
+    let server = Server::answering([here()]).await;
+    server.carry_out(&release(), only(vec![both()])).await.unwrap();
+    assert_eq!(server.asked()[0].body["spec"], json!(null), "only where it is refused");
+    let server = Server::answering([Answer::Refused(StatusCode::CONFLICT, "Conflict")]).await;
+    let error = server.carry_out(&release(), only(vec![both()])).await.unwrap_err();
+    assert!(matches!(error, Error::Conflict { .. }), "a conflict is no refusal: {error}");
+}
+
+#[tokio::test]
+async fn a_status_that_is_refused_is_our_fault_and_its_words_are_bounded_elsewhere() {
+    let server = Server::answering([no()]).await;
+    let error = server.carry_out(&release(), deciding(vec![job()])).await.unwrap_err();
+    assert!(error.class() == Class::Bug && error.to_string().contains("status of RagRelease team/shop"), "{error}");
+    let long: &str = "no ".repeat(2_000).leak();
+    let server = Server::answering([Answer::Told(StatusCode::BAD_REQUEST, long)]).await;
+    let error = server.carry_out(&release(), only(vec![job()])).await.unwrap_err();
+    assert!(error.refusal().unwrap().told().chars().count() < 1_300);
+    let down = "Internal error occurred: failed calling webhook \"w\": connection refused";
+    let rights = "jobs is forbidden: User \"op\" cannot create resource \"jobs\"";
+    let policy = "denied: a container cannot be made without a resource limit";
+    let table = [
+        (StatusCode::INTERNAL_SERVER_ERROR, down, Class::Refused),
+        (StatusCode::INTERNAL_SERVER_ERROR, "etcd is slow", Class::Transient),
+        (StatusCode::FORBIDDEN, rights, Class::Forbidden),
+        (StatusCode::FORBIDDEN, policy, Class::Refused),
+    ];
+    for (code, words, class) in table {
+        let server = Server::answering([Answer::Told(code, words)]).await;
+        let error = server.carry_out(&release(), only(vec![job()])).await.unwrap_err();
+        assert_eq!(error.class(), class, "{words}");
+    }
+}

@@ -7,6 +7,7 @@ use rand_pcg::Pcg64;
 use super::sim::{Cut, Gateway, Run, Sim};
 use super::world::release;
 use crate::api::ConditionType;
+use crate::controller::plan::ChildKind;
 
 const STEPS: [(i32, &str); 3] = [(5, "10s"), (50, "20s"), (100, "0s")];
 const GATES: [(&str, &str); 2] = [("quality", "BeforeTraffic"), ("live", "DuringTraffic")];
@@ -34,12 +35,21 @@ enum Input {
     EditRoute,
     DeleteRoute,
     DeleteChildren,
+    /// The spec moves the route to another host, or back.
+    Move,
+    /// A host name is refused from now on, or taken again.
+    RefuseHost(&'static str),
+    /// So are all objects of a kind.
+    RefuseKind(ChildKind),
     Runs(Run),
     Crash(usize),
     Conflict,
 }
 
-const INPUTS: [Input; 30] = [
+/// Where the route stands at first, and where it moves.
+const HOSTS: [&str; 2] = ["shop.example.com", "moved.example.com"];
+
+const INPUTS: [Input; 35] = [
     Input::Tick,
     Input::Hour,
     Input::PodsOfTheCandidate,
@@ -61,6 +71,11 @@ const INPUTS: [Input; 30] = [
     Input::EditRoute,
     Input::DeleteRoute,
     Input::DeleteChildren,
+    Input::Move,
+    Input::RefuseHost(HOSTS[0]),
+    Input::RefuseHost(HOSTS[1]),
+    Input::RefuseKind(ChildKind::Job),
+    Input::RefuseKind(ChildKind::Deployment),
     Input::Runs(Run::Pass),
     Input::Runs(Run::Fail),
     Input::Runs(Run::Inconclusive),
@@ -72,11 +87,11 @@ const INPUTS: [Input; 30] = [
     Input::Conflict,
 ];
 
-fn toggle(list: &mut Vec<String>, revision: Option<String>) {
-    let Some(revision) = revision else { return };
-    match list.iter().position(|r| *r == revision) {
+fn toggle<T: PartialEq>(list: &mut Vec<T>, entry: Option<T>) {
+    let Some(entry) = entry else { return };
+    match list.iter().position(|e| *e == entry) {
         Some(i) => drop(list.remove(i)),
-        None => list.push(revision),
+        None => list.push(entry),
     }
 }
 
@@ -139,6 +154,13 @@ fn play(sim: &mut Sim, input: Input) {
             sim.deployments.clear();
             sim.services.clear();
         }
+        Input::Move => sim.edit(|r| {
+            let hosts = &mut r.spec.traffic.gateway.as_mut().unwrap().hostnames;
+            let next = if hosts[0] == HOSTS[0] { HOSTS[1] } else { HOSTS[0] };
+            *hosts = vec![next.to_owned()];
+        }),
+        Input::RefuseHost(host) => toggle(&mut sim.refused_hosts, Some(host.to_owned())),
+        Input::RefuseKind(kind) => toggle(&mut sim.refused_kinds, Some(kind)),
         Input::Runs(run) => sim.runs_end(run),
         Input::Crash(actions) => {
             sim.pass_until(Cut::After(actions));
@@ -158,6 +180,8 @@ fn comes_to_rest(mut sim: Sim, told: &str) {
     sim.no_match.clear();
     sim.errors.clear();
     sim.runs.clear();
+    sim.refused_hosts.clear();
+    sim.refused_kinds.clear();
     sim.in_view = true;
     sim.gateway = Gateway::Accepts;
     sim.requests = 20_000;
@@ -165,7 +189,9 @@ fn comes_to_rest(mut sim: Sim, told: &str) {
         play(&mut sim, Input::WrongSpec);
     }
     sim.release.spec.paused = false;
-    let done = |sim: &Sim| sim.stalled() || sim.condition(ConditionType::Ready) == "True";
+    // What was refused is told one pass longer than it is.
+    let done = |sim: &Sim| sim.refusal.is_none() && (sim.stalled() || sim.condition(ConditionType::Ready) == "True");
+    sim.tick();
     for _ in 0..40 {
         sim.tick();
         // Nobody checks the dataset in this world but the test.
