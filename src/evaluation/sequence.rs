@@ -20,6 +20,8 @@ const SIGMAS: f64 = 5.0;
 pub const HARD_LEAST: u64 = 50;
 const HARD_ERRORS: f64 = 3.0;
 const HARD_EMPTY: f64 = 2.0;
+/// Natural logarithm of 20 billion.
+const HARD_RARITY: f64 = 23.72;
 
 /// What one arm counted of one signal; kept in status, so that a restart goes on from it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,9 +126,18 @@ pub fn outage(candidate: Answers, stable: Answers) -> Option<Outage> {
 }
 
 /// The hard rule against a limit: at least 50 bad ones among the last answers, and at least 3 times the share that is
-/// acceptable. At a true share of the limit fewer than 17 are to be expected where 50 are found: less than 1 in 20 billion.
+/// acceptable; above .2, where that comes near to 1 or beyond, half of the way from the limit to 1. At a true share of the
+/// limit that is seen in less than 1 of 20 billion looks: up to .2 by the binomial distribution itself (17 are expected
+/// where 50 are found), above it by Chernoff's bound, exp(-n KL(share, limit)).
 pub fn far_beyond(recent: Share, max: f64) -> bool {
-    recent.bad >= HARD_LEAST && recent.value().is_some_and(|share| share >= HARD_ERRORS * max)
+    let Some(share) = recent.value().filter(|_| recent.bad >= HARD_LEAST) else { return false };
+    let (times, half_way) = (HARD_ERRORS * max, f64::midpoint(max, 1.0));
+    if times <= half_way {
+        return share >= times;
+    }
+    let part = |p: f64, q: f64| if p > 0.0 { p * (p / q).ln() } else { 0.0 };
+    let divergence = part(share, max) + part(1.0 - share, 1.0 - max);
+    share >= half_way && recent.answers as f64 * divergence >= HARD_RARITY
 }
 
 /// Whether the counted split is the declared one.
@@ -226,7 +237,11 @@ mod tests {
         let of = |answers, bad, max| far_beyond(Share { answers, bad }, max);
         assert!(of(1_000, 151, 0.05) && !of(1_000, 149, 0.05));
         assert!(of(50, 50, 0.05) && !of(49, 49, 0.05));
-        assert!(!of(1_000, 1_000, 0.34), "a share of 1 is not 3 times that");
+        // Above .2: half of the way to 1, and so many answers that chance does not do it.
+        assert!(of(84, 51, 0.2) && !of(86, 51, 0.2), "3 times .2 is half of the way too");
+        assert!(of(50, 50, 0.34) && of(1_000, 680, 0.34) && !of(1_000, 660, 0.34));
+        assert!(!of(80, 56, 0.4) && of(130, 92, 0.4), "56 of 80 come about once in a million");
+        assert!(of(60, 60, 0.6) && !of(60, 60, 0.7) && !of(1_000, 1_000, 1.0));
         assert!(!of(0, 0, 0.0) && !of(40, 50, 0.05), "no data is no verdict");
     }
 
