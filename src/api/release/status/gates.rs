@@ -51,8 +51,8 @@ pub struct GateProgress {
     /// Pass, Fail, Inconclusive or Error; absent while running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<VerdictWord>,
-    /// Whether `ragops.dev/promote` let an Inconclusive verdict pass.
-    #[serde(default)]
+    /// true: `ragops.dev/promote` let an Inconclusive verdict pass. Absent otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub accepted: bool,
     /// One word that says why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
