@@ -68,6 +68,8 @@ struct Slice<'a> {
     lower: Option<f64>,
     upper: Option<f64>,
     p_harm: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    floor: Option<f64>,
     verdict: String,
     reason: &'a str,
 }
@@ -134,6 +136,7 @@ fn slice(line: &SliceLine) -> Slice<'_> {
         lower: numbers.lower,
         upper: numbers.upper,
         p_harm: line.harm,
+        floor: line.floor,
         verdict: line.verdict.to_string(),
         reason: line.reason,
     }
