@@ -11,7 +11,7 @@ use super::{Compat, Run};
 use crate::evaluation::lines::{Lines, ReadError, short};
 use crate::evaluation::number;
 
-/// Most lines of a run file: about 3 GB of memory.
+/// Most lines of a run file: about 1.5 GB of memory, twice that where the lines of queries stand apart.
 pub const MAX_RUN_LINES: u32 = 50_000_000;
 
 /// Why a run file is refused.
