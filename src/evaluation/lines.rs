@@ -8,8 +8,8 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 
 use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
@@ -65,11 +65,22 @@ pub struct Lines {
     file: PathBuf,
     packed: bool,
     content: Hashed,
+    /// Lines given out.
     number: u64,
-    /// What was read: lines given out, then lines to come up to `filled`, then room.
-    block: Vec<u8>,
+    /// Whole lines; those from `next` on are to come. Whether all is UTF-8 is asked once a block, not once a line.
+    text: String,
     next: usize,
-    filled: usize,
+    /// What was read behind the last line end.
+    tail: Vec<u8>,
+    /// What is wrong with the line behind `text`.
+    fault: Option<Fault>,
+}
+
+/// What ends the reading at a line.
+#[derive(Clone, Copy)]
+enum Fault {
+    TooLong,
+    NotUtf8 { at: usize },
 }
 
 /// Unpacked content on its way to the lines: every byte enters the digest.
@@ -167,29 +178,47 @@ impl Lines {
             packed: gzip || zstd,
             content: Hashed { content, digest: Sha256::new() },
             number: 0,
-            block: vec![0; BLOCK],
+            text: String::new(),
             next: 0,
-            filled: 0,
+            tail: Vec::new(),
+            fault: None,
         })
     }
 
     /// The next line that is not blank, with its number from 1 on.
     pub fn next_line(&mut self) -> Result<Option<(u64, &str)>, ReadError> {
-        let line = loop {
-            let Some(line) = self.next_range()? else { return Ok(None) };
-            self.number = self.number.saturating_add(1);
-            let line = self.trimmed(line);
-            if line.len() > MAX_LINE_BYTES {
-                return Err(ReadError::TooLong { file: self.file.clone(), line: self.number });
+        let (number, line) = loop {
+            let Some((number, text)) = self.unread()? else { return Ok(None) };
+            let end = memchr::memchr(b'\n', text.as_bytes()).map_or(text.len(), |at| at.saturating_add(1));
+            let line = text.get(..end).unwrap_or_default();
+            let line = line.strip_suffix('\n').unwrap_or(line);
+            let line = line.strip_suffix('\r').unwrap_or(line);
+            let (length, blank) = (line.len(), line.bytes().all(|byte| byte.is_ascii_whitespace()));
+            let start = self.next;
+            self.pass(end);
+            if length > MAX_LINE_BYTES {
+                return Err(ReadError::TooLong { file: self.file.clone(), line: number });
             }
-            if !self.bytes(line.clone()).iter().all(u8::is_ascii_whitespace) {
-                break line;
+            if !blank {
+                break (number, start..start.saturating_add(length));
             }
         };
-        match std::str::from_utf8(self.block.get(line).unwrap_or_default()) {
-            Ok(text) => Ok(Some((self.number, text))),
-            Err(e) => Err(ReadError::NotUtf8 { file: self.file.clone(), line: self.number, at: e.valid_up_to() }),
+        Ok(Some((number, self.text.get(line).unwrap_or_default())))
+    }
+
+    /// Lines to come, at least one, as they stand in the file, and the number of the first: for who finds the end of a line
+    /// while it looks for more.
+    pub fn unread(&mut self) -> Result<Option<(u64, &str)>, ReadError> {
+        if self.next >= self.text.len() && !self.fill()? {
+            return Ok(None);
         }
+        Ok(Some((self.number.saturating_add(1), self.text.get(self.next..).unwrap_or_default())))
+    }
+
+    /// Passes over a line that is so many bytes long, its end included.
+    pub fn pass(&mut self, bytes: usize) {
+        self.next = self.next.saturating_add(bytes);
+        self.number = self.number.saturating_add(1);
     }
 
     /// SHA-256 of every byte read so far: of the whole file after `next_line` gave `None`.
@@ -197,45 +226,49 @@ impl Lines {
         self.content.digest.finalize().into()
     }
 
-    /// Where the next line lies in the block, with its line feed. A line that is too long comes cut.
-    fn next_range(&mut self) -> Result<Option<Range<usize>>, ReadError> {
-        let mut searched = self.next;
-        loop {
-            let found = memchr::memchr(b'\n', self.bytes(searched..self.filled));
-            let waiting = self.filled.saturating_sub(self.next);
-            let end = match found {
-                Some(at) => searched.saturating_add(at).saturating_add(1),
-                None if waiting > MAX_LINE_BYTES.saturating_add(BYTE_ORDER_MARK.len()).saturating_add(1) => self.filled,
-                None => {
-                    searched = waiting;
-                    if self.fill()? > 0 {
-                        continue;
-                    }
-                    if waiting == 0 {
-                        return Ok(None);
-                    }
-                    self.filled
+    /// Reads on to the end of a line; `false` at the end of the file.
+    fn fill(&mut self) -> Result<bool, ReadError> {
+        if let Some(fault) = self.fault {
+            return Err(self.refused(fault));
+        }
+        let mut block = std::mem::take(&mut self.text).into_bytes();
+        block.clear();
+        block.append(&mut self.tail);
+        let first = self.number == 0 && self.next == 0;
+        let longest = MAX_LINE_BYTES.saturating_add(BYTE_ORDER_MARK.len()).saturating_add(1);
+        let end = loop {
+            let before = block.len();
+            if self.read_on(&mut block)? == 0 {
+                break before;
+            }
+            let new = block.get(before..).unwrap_or_default();
+            match memchr::memrchr(b'\n', new) {
+                Some(at) => break before.saturating_add(at).saturating_add(1),
+                None if block.len() > longest => {
+                    self.fault = Some(Fault::TooLong);
+                    break 0;
                 }
-            };
-            let line = self.next..end;
-            self.next = end;
-            return Ok(Some(line));
+                None => {}
+            }
+        };
+        self.tail.extend_from_slice(block.get(end..).unwrap_or_default());
+        block.truncate(end);
+        self.next = if first && block.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+        self.text = String::from_utf8(block).unwrap_or_else(|error| self.up_to_fault(error));
+        match self.fault {
+            Some(fault) if self.next >= self.text.len() => Err(self.refused(fault)),
+            Some(_) | None => Ok(!self.text.is_empty()),
         }
     }
 
-    /// Reads on behind what waits, which moves to the start of the block; gives the bytes read, 0 at the end.
-    fn fill(&mut self) -> Result<usize, ReadError> {
-        self.block.copy_within(self.next..self.filled, 0);
-        self.filled = self.filled.saturating_sub(self.next);
-        self.next = 0;
-        if self.block.len().saturating_sub(self.filled) < BLOCK {
-            self.block.resize(self.filled.saturating_add(BLOCK), 0);
-        }
+    /// Puts bytes behind others; gives how many, 0 at the end.
+    fn read_on(&mut self, block: &mut Vec<u8>) -> Result<usize, ReadError> {
+        let before = block.len();
+        block.resize(before.saturating_add(BLOCK), 0);
         loop {
-            let room = self.block.get_mut(self.filled..).unwrap_or_default();
-            match self.content.read(room) {
+            match self.content.read(block.get_mut(before..).unwrap_or_default()) {
                 Ok(read) => {
-                    self.filled = self.filled.saturating_add(read);
+                    block.truncate(before.saturating_add(read));
                     return Ok(read);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -244,29 +277,33 @@ impl Lines {
         }
     }
 
-    fn bytes(&self, range: Range<usize>) -> &[u8] {
-        self.block.get(range).unwrap_or_default()
+    /// The lines before the one that is not UTF-8.
+    fn up_to_fault(&mut self, error: FromUtf8Error) -> String {
+        let at = error.utf8_error().valid_up_to();
+        let mut block = error.into_bytes();
+        let (before, rest) = block.split_at_checked(at).unwrap_or_default();
+        let start = memchr::memrchr(b'\n', before).map_or(self.next, |end| end.saturating_add(1));
+        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let at = at.saturating_sub(start);
+        let too_long = at.saturating_add(end) > MAX_LINE_BYTES;
+        self.fault = Some(if too_long { Fault::TooLong } else { Fault::NotUtf8 { at } });
+        block.truncate(start);
+        String::from_utf8(block).unwrap_or_default()
+    }
+
+    /// The fault of the line that would be next.
+    fn refused(&self, fault: Fault) -> ReadError {
+        let (file, line) = (self.file.clone(), self.number.saturating_add(1));
+        match fault {
+            Fault::TooLong => ReadError::TooLong { file, line },
+            Fault::NotUtf8 { at } => ReadError::NotUtf8 { file, line, at },
+        }
     }
 
     /// What is damaged inside a packed file stays damaged.
     fn failed(&self, source: io::Error) -> ReadError {
         let file = self.file.clone();
         if self.packed { ReadError::Packed { file, line: self.number, source } } else { ReadError::Io { file, source } }
-    }
-
-    /// Without line feed, carriage return and, in line 1, byte order mark.
-    fn trimmed(&self, line: Range<usize>) -> Range<usize> {
-        let Range { mut start, mut end } = line.clone();
-        let mut text = self.bytes(line);
-        for ending in [b"\n", b"\r"] {
-            if let Some(rest) = text.strip_suffix(ending) {
-                (text, end) = (rest, end.saturating_sub(1));
-            }
-        }
-        if self.number == 1 && text.starts_with(BYTE_ORDER_MARK) {
-            start = start.saturating_add(BYTE_ORDER_MARK.len());
-        }
-        start..end
     }
 }
 
@@ -306,6 +343,35 @@ mod tests {
     fn bytes_that_are_not_utf8_are_refused_with_their_place() {
         let error = read(b"ok\nno\xff\n").unwrap_err().to_string();
         assert!(error.contains(":2: the line is not UTF-8 from byte 2 on"), "{error}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_of_its_line_and_lines_before_it_are_read() {
+        let places = |content: &[u8]| {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join("f"), content).unwrap();
+            let mut lines = Lines::open(&dir.path().join("f")).unwrap();
+            let mut read = 0;
+            loop {
+                match lines.next_line() {
+                    Ok(Some((number, _))) => read = number,
+                    Ok(None) => panic!("nothing is wrong"),
+                    Err(error) => return (read, error.to_string(), lines.next_line().is_err()),
+                }
+            }
+        };
+        let many: Vec<u8> = b"a line of text\n".repeat(20_000);
+        let (read, error, again) = places(&[&many[..], b"no\xff\nand more\n"].concat());
+        assert!(read == 20_000 && again && error.contains(":20001: the line is not UTF-8 from byte 2 on"), "{error}");
+        let (read, error, again) = places(&[&many[..], &vec![b'x'; 1 << 21]].concat());
+        assert!(read == 20_000 && again && error.contains(":20001: the line has more than"), "{error}");
+        let (_, error, _) = places(&[&many[..], &vec![b'x'; 1 << 20], b"\xff\n"].concat());
+        assert!(error.contains(":20001: the line has more than"), "{error}");
+        let (_, error, _) = places(b"\xef\xbb\xbf\xff\n");
+        assert!(error.contains(":1: the line is not UTF-8 from byte 0 on"), "{error}");
+        // A character that the end of a block cuts is whole.
+        let cut = [&b"x".repeat(BLOCK - 1)[..], "\u{8a9e}\n".as_bytes()].concat();
+        assert_eq!(super::tests::read(&cut).unwrap()[0].1.chars().last(), Some('\u{8a9e}'));
     }
 
     fn gzip(content: &[u8]) -> Vec<u8> {

@@ -1,14 +1,15 @@
 //! What an arm answered: for each query a ranked list of documents.
 //!
-//! Layout: here the lists and their order; [`trec`] run files.
+//! Layout: here the lists and their order; [`trec`] run files, [`reading`] their lists while lines come in.
 //!
-//! Why lists are packed: a run file may have ten million lines. A line costs its document's id and 24 bytes, in two
+//! Why lists are packed: a run file may have ten million lines. A line costs its document's id and 16 bytes, in two
 //! blocks of memory for each query.
 //!
 //! Invariants: a document stands once in a list; scores are finite; a list is sorted by score descending and,
 //! where scores are equal, by document descending bytewise, which is trec_eval's order: a saved run gives the
 //! same figures there. Which scores are equal is a matter of [`Compat`].
 
+mod reading;
 mod trec;
 
 use std::cmp::Ordering;
@@ -112,10 +113,6 @@ struct Place {
     score: f64,
     start: u32,
     length: u32,
-    /// Line of a run file; 0 for what an arm answered.
-    line: u32,
-    /// Of the document; of no meaning from one run to another.
-    hash: u32,
 }
 
 impl Place {
@@ -135,12 +132,12 @@ struct Packed {
 impl Packed {
     /// Takes a document; `false` when the ids of one query have more than 4 GiB.
     #[must_use]
-    fn push(&mut self, document: &str, score: f64, line: u32, hash: u32) -> bool {
+    fn push(&mut self, document: &str, score: f64) -> bool {
         let (Ok(start), Ok(length)) = (u32::try_from(self.text.len()), u32::try_from(document.len())) else {
             return false;
         };
         self.text.push_str(document);
-        self.places.push(Place { score, start, length, line, hash });
+        self.places.push(Place { score, start, length });
         true
     }
 
@@ -156,41 +153,6 @@ impl Packed {
 
     fn list(&self) -> List<'_> {
         List { text: &self.text, places: &self.places }
-    }
-}
-
-/// Finds documents that stand twice in a list. Open addressing with linear probing; kept from list to list for its
-/// memory.
-#[derive(Default)]
-struct Twice {
-    /// Index of a place plus one; 0 is free.
-    slots: Vec<u32>,
-}
-
-impl Twice {
-    /// The first line that names a document again, in the order of the file.
-    fn first<'a>(&mut self, list: &'a Packed) -> Option<(u32, &'a str)> {
-        let Packed { text, places } = list;
-        let wanted = places.len().saturating_mul(2).next_power_of_two();
-        self.slots.clear();
-        self.slots.resize(wanted, 0);
-        let mask = wanted.saturating_sub(1);
-        for (place, number) in places.iter().zip(1_u32..) {
-            let mut at = place.hash as usize & mask;
-            // Half of the slots stay free, so that this ends.
-            while let Some(slot) = self.slots.get_mut(at) {
-                let Some(other) = slot.checked_sub(1) else {
-                    *slot = number;
-                    break;
-                };
-                let other = places.get(other as usize).copied().unwrap_or(*place);
-                if other.hash == place.hash && other.document(text) == place.document(text) {
-                    return Some((place.line, place.document(text)));
-                }
-                at = at.wrapping_add(1) & mask;
-            }
-        }
-        None
     }
 }
 
@@ -219,7 +181,7 @@ impl Run {
     pub fn insert(&mut self, query: String, hits: Vec<Hit>) {
         let mut packed = Packed::default();
         // An answer has 10,000 documents at most, far from what cannot be taken.
-        let all = hits.iter().all(|hit| packed.push(&hit.document, hit.score, 0, 0));
+        let all = hits.iter().all(|hit| packed.push(&hit.document, hit.score));
         debug_assert!(all, "an answer of more than 4 GiB");
         packed.rank(self.compat);
         self.lists.insert(query, packed);

@@ -148,11 +148,13 @@ pub struct GateJudged {
     pub metrics: Vec<Judged>,
     /// In the order of the evidence; a required slice without a number stands behind them.
     pub slices: Vec<SliceJudged>,
+    /// What fails at the floor of the worst slice; `None`: there is no floor, or it holds.
+    pub worst: Option<Judged>,
 }
 
 /// A run that could not measure.
 pub fn error(reason: Reason, sentence: impl Into<String>) -> GateJudged {
-    GateJudged { gate: Judged::new(reason, sentence.into()), metrics: Vec::new(), slices: Vec::new() }
+    GateJudged { gate: Judged::new(reason, sentence.into()), metrics: Vec::new(), slices: Vec::new(), worst: None }
 }
 
 /// Judges a run. Numbers that cannot come from any sample are judged by nothing.
@@ -184,7 +186,7 @@ fn decide(criteria: &Criteria<'_>, evidence: &Evidence) -> GateJudged {
     {
         gate.sentence = format!("{} {told}", gate.sentence);
     }
-    GateJudged { gate, metrics, slices }
+    GateJudged { gate, metrics, slices, worst }
 }
 
 /// Judges one metric over all queries; `None`: there is no such rule.

@@ -83,3 +83,34 @@ fn without_labels_there_is_no_share_and_a_bad_corpus_is_an_error() {
     assert_eq!(found["reason"], json!("DatasetInvalid"));
     assert!(found["message"].as_str().unwrap().contains("bad.jsonl:2: is no document"), "{found}");
 }
+
+#[test]
+fn the_floor_of_the_worst_slice_is_a_row_of_every_form() {
+    let place = place();
+    let [markdown, junit, page] = ["md", "xml", "html"].map(|name| place.path(name).display().to_string());
+    let judged = |floor: &str| {
+        place.write("gate.yaml", &GATE.replace("by: [domain]", &format!("by: [domain], worstGroupFloor: {floor}")));
+        let files = ["--output", &format!("markdown={markdown}"), "--output", &format!("junit={junit}")];
+        let output = judge(&place, &[&["--output", "json", "--report", &page], &files[..]].concat());
+        let told = [&markdown, &junit, &page].map(|file| std::fs::read_to_string(file).unwrap());
+        (code(&output), summary(&output), told)
+    };
+    let (exit, found, told) = judged("0.1");
+    assert_eq!((exit, &found["reason"]), (1, &json!("WorstGroupBreached")));
+    let row = &found["slices"][0];
+    assert_eq!((&row["key"], &row["value"], &row["metric"]), (&json!("domain"), &json!("legal"), &json!("mrr")));
+    assert_eq!((&row["n"], &row["candidate"], &row["baseline"]), (&json!(40), &json!(0.0), &json!(1.0)));
+    assert_eq!((&row["floor"], &row["verdict"]), (&json!(0.1), &json!("Fail")));
+    for form in &told {
+        assert!(form.contains("at least 0.1 in the worst slice") && form.contains("WorstGroupBreached"), "{form}");
+    }
+    assert!(told[1].contains("failures=\"2\""), "the gate and the floor: {}", told[1]);
+    let head = told[2].split("</header>").next().unwrap();
+    assert!(head.contains("<dt>Slice</dt>") && head.contains("<dd>0.1<small>"), "{head}");
+    let table = out(&judge(&place, &[]));
+    assert!(table.contains("mrr domain=legal") && table.contains("at least 0.1 in the worst slice"), "{table}");
+    let (exit, found, told) = judged("0");
+    assert_eq!((exit, &found["slices"][0]["verdict"]), (0, &json!("Pass")));
+    assert_eq!(found["slices"][0]["reason"], json!("FloorHolds"));
+    assert!(told[1].contains("failures=\"0\""), "{}", told[1]);
+}

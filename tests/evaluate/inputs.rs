@@ -1,5 +1,7 @@
 //! Inputs: layouts, packed files, what does not fit together.
 
+use std::fmt::Write as _;
+
 use super::*;
 
 fn gzip(text: &str) -> Vec<u8> {
@@ -262,4 +264,42 @@ fn slices_of_a_file_serve_a_gate() {
     assert_eq!(summary(&check)["slices"][0], json!({"name": "domain=law", "queries": 40}), "{}", err(&check));
     let output = place.evaluate(&["--candidate", &run, "--baseline", &run, "--gate", &gate, "--slices", &file]);
     assert_eq!(code(&output), 0, "{}", err(&output));
+}
+
+/// A run file of `queries` times 1,000 lines, of which the last is malformed.
+fn long_run(place: &Place, queries: usize) -> String {
+    let mut text = String::new();
+    for query in 0..queries {
+        for rank in 1..=1000_usize {
+            let score = (2000 - rank) as f64 / 128.0;
+            let _ = writeln!(text, "q{query:05} Q0 doc{:07} {rank} {score} r", (query * 7919 + rank * 31) % 9_999_991);
+        }
+    }
+    let without_score = text.trim_end().rfind(' ').and_then(|at| text.get(..at)).unwrap().to_owned();
+    place.write("long.run", &without_score)
+}
+
+/// The kernel refuses the program more than so many MiB: heap, stacks and all else that it may write to.
+fn within(mib: usize, place: &Place, flags: &[&str]) -> Output {
+    Command::new("sh")
+        .args(["-c", "ulimit -d $0 && exec \"$@\"", &(mib * 1024).to_string(), env!("CARGO_BIN_EXE_rag"), "evaluate"])
+        .arg("--qrels")
+        .arg(place.path("qrels.tsv"))
+        .args(flags)
+        .env_remove("RAG_JOB")
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn the_last_of_a_million_bad_lines_is_named_within_bounded_memory() {
+    let place = Place::new(3);
+    let run = long_run(&place, 1000);
+    // 31 MB of text; a string and a score a line would take more than 90.
+    let output = within(60, &place, &["--output", "json", "--metric", "map:floor=0", "--candidate", &run]);
+    assert_eq!(output.status.code(), Some(4), "{:?}: {} {}", output.status, out(&output), err(&output));
+    let found = summary(&output);
+    assert_eq!(found["reason"], json!("DatasetInvalid"));
+    let told = found["message"].as_str().unwrap();
+    assert!(told.contains("long.run:1000000: found 5 columns, a run line has 6"), "{told}");
 }

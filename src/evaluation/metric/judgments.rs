@@ -1,18 +1,46 @@
 //! What is known of one query: graded documents, and nuggets of an answer.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+use std::hash::BuildHasher as _;
 
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 /// Most nuggets of a query.
 pub const MAX_NUGGETS: usize = 1000;
 
 /// The judgments of one query.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Judgments {
+    /// Ids of the documents one after the other: a file may have ten million judgments, and a string for each would take
+    /// longer than reading them.
+    ids: String,
     /// Hashed, as every document of every list is looked up here.
-    grades: HashMap<Box<str>, i32, RandomState>,
+    grades: HashTable<Grade>,
+    hasher: RandomState,
     nuggets: Vec<Nugget>,
+}
+
+/// The grade of a document, and where its id lies.
+#[derive(Clone, Copy, Debug)]
+struct Grade {
+    start: usize,
+    length: u32,
+    grade: i32,
+}
+
+impl Grade {
+    fn document(self, ids: &str) -> &str {
+        ids.get(self.start..self.start.saturating_add(self.length as usize)).unwrap_or_default()
+    }
+}
+
+impl PartialEq for Judgments {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |(document, grade)| other.grade(document) == Some(grade);
+        self.len() == other.len() && self.graded().all(same) && self.nuggets == other.nuggets
+    }
 }
 
 /// A piece of an answer, and the documents that hold it.
@@ -28,8 +56,18 @@ pub struct Nugget {
 
 impl Judgments {
     /// Adds a judgment; gives back the earlier grade if the document was judged before.
-    pub fn insert(&mut self, document: impl Into<Box<str>>, grade: i32) -> Option<i32> {
-        self.grades.insert(document.into(), grade)
+    pub fn insert(&mut self, document: &str, grade: i32) -> Option<i32> {
+        let Self { ids, grades, hasher, .. } = self;
+        let same = |other: &Grade| other.document(ids) == document;
+        match grades.entry(hasher.hash_one(document), same, |other| hasher.hash_one(other.document(ids))) {
+            Entry::Occupied(mut there) => Some(std::mem::replace(&mut there.get_mut().grade, grade)),
+            Entry::Vacant(free) => {
+                let (start, length) = (ids.len(), u32::try_from(document.len()).unwrap_or(u32::MAX));
+                free.insert(Grade { start, length, grade });
+                ids.push_str(document);
+                None
+            }
+        }
     }
 
     /// Adds a nugget; `false`: one of that id is there, or there are [`MAX_NUGGETS`].
@@ -63,17 +101,18 @@ impl Judgments {
 
     /// Documents of this grade and above.
     pub fn relevant_from(&self, level: u32) -> usize {
-        self.grades.values().filter(|grade| u32::try_from(**grade).is_ok_and(|grade| grade >= level)).count()
+        self.judged_grades().filter(|grade| *grade >= level).count()
     }
 
     /// Grade of a document as it was written; `None`: no line names it.
     pub fn grade(&self, document: &str) -> Option<i32> {
-        self.grades.get(document).copied()
+        let same = |other: &Grade| other.document(&self.ids) == document;
+        self.grades.find(self.hasher.hash_one(document), same).map(|found| found.grade)
     }
 
     /// Whether a judgment or a nugget names the document.
     pub fn names(&self, document: &str) -> bool {
-        self.grades.contains_key(document) || self.nuggets.iter().any(|nugget| nugget.documents.contains(document))
+        self.grade(document).is_some() || self.nuggets.iter().any(|nugget| nugget.documents.contains(document))
     }
 
     /// Whether somebody judged the document; a negative grade says that it was in the pool and nobody did.
@@ -83,21 +122,29 @@ impl Judgments {
 
     /// Whether a document was judged and found not relevant.
     pub fn has_rejected(&self) -> bool {
-        self.grades.values().any(|grade| *grade == 0)
+        self.judged_grades().any(|grade| grade == 0)
     }
 
     /// Judged documents, in no order; those with a negative grade are not.
     pub fn documents(&self) -> impl Iterator<Item = &str> {
-        self.grades.iter().filter(|(_, grade)| **grade >= 0).map(|(document, _)| &**document)
+        self.graded().filter(|(_, grade)| *grade >= 0).map(|(document, _)| document)
+    }
+
+    fn graded(&self) -> impl Iterator<Item = (&str, i32)> {
+        self.grades.iter().map(|grade| (grade.document(&self.ids), grade.grade))
+    }
+
+    fn judged_grades(&self) -> impl Iterator<Item = u32> {
+        self.grades.iter().filter_map(|grade| u32::try_from(grade.grade).ok())
     }
 
     pub(super) fn judged_grade(&self, document: &str) -> Option<u32> {
-        self.grades.get(document).and_then(|grade| u32::try_from(*grade).ok())
+        self.grade(document).and_then(|grade| u32::try_from(grade).ok())
     }
 
     /// Grades of the judged documents, highest first.
     pub(super) fn sorted_grades(&self) -> Vec<u32> {
-        let mut grades: Vec<u32> = self.grades.values().filter_map(|grade| u32::try_from(*grade).ok()).collect();
+        let mut grades: Vec<u32> = self.judged_grades().collect();
         grades.sort_unstable_by(|a, b| b.cmp(a));
         grades
     }

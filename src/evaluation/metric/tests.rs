@@ -8,7 +8,7 @@ use crate::evaluation::run::{Hit, Run};
 fn judged(grades: &[(&str, i32)]) -> Judgments {
     let mut judgments = Judgments::default();
     for (document, grade) in grades {
-        assert_eq!(judgments.insert((*document).to_owned(), *grade), None);
+        assert_eq!(judgments.insert(document, *grade), None);
     }
     judgments
 }
@@ -320,7 +320,7 @@ fn judgments() -> impl Strategy<Value = Judgments> {
     prop::collection::btree_map("[a-h][0-9]?", -1..4_i32, 0..12).prop_map(|grades| {
         let mut judgments = Judgments::default();
         for (document, grade) in grades {
-            judgments.insert(document, grade);
+            judgments.insert(&document, grade);
         }
         judgments
     })

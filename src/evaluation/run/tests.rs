@@ -1,5 +1,7 @@
 //! Order, ties, run files and their errors.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn hit(document: &str, score: f64) -> Hit {
@@ -95,6 +97,70 @@ fn lists_of_queries_may_stand_in_any_order_of_lines() {
     assert_eq!((documents(&run, "q1"), documents(&run, "q2")), (vec!["x", "y"], vec!["z", "x"]));
     assert_eq!(run, read("q1 Q0 x 1 3 r\nq1 Q0 y 1 1 r\nq2 Q0 x 1 1 r\nq2 Q0 z 2 2 r\n").unwrap());
     assert_ne!(run, read("q1 Q0 x 1 3 r\nq1 Q0 y 1 1 r\n").unwrap());
+}
+
+#[test]
+fn the_first_line_of_the_file_that_names_a_document_again_is_told() {
+    // Query `b` is looked through when its lines end, `a` when the file ends; blank lines are counted.
+    let run = "a 0 x 1 9 r\nb 0 y 1 9 r\n\nb 0 y 2 8 r\na 0 x 2 8 r\nc 0 z 1 1 r\nc 0 z 2 1 r\n";
+    assert!(read(run).unwrap_err().contains("run.txt:4: document `y` stands twice for query `b`"));
+    let run = "a 0 x 1 9 r\nb 0 y 1 9 r\n\na 0 w 2 8 r\na 0 x 2 8 r\nb 0 y 2 8 r\n";
+    assert!(read(run).unwrap_err().contains("run.txt:5: document `x` stands twice for query `a`"));
+}
+
+#[test]
+fn short_lines_are_read_as_long_ones_are() {
+    let lines = [
+        "q Q0 d 1 0.5 r",
+        "query-7 Q0 document-1234567 12 29.988371 run",
+        "q\tQ0\td\t1\t-7\tr",
+        "q Q0 \u{e9}\u{8a9e} 1 5 r",
+        "q Q0 d 1 1e3 r",
+    ];
+    let odd = [
+        "q  Q0 d 1 0.5 r",
+        " q Q0 d 1 0.5 r",
+        "q Q0 d 1 0.5 r ",
+        "q Q0 d 1 0.5 r s",
+        "q Q0 d 1 0.5 r\r",
+        "q\u{1} Q0 d 1 0.5 r",
+        "q Q0 d\u{b}e 1 0.5 r",
+        "q Q0 d 1 0.5",
+        // Five columns, and as many blanks as six have.
+        "q  Q0 d 1 0.5",
+        " q Q0 d 1 0.5",
+        "q Q0 d 1 0.5 ",
+        "q Q0 d 1 x r",
+        "q Q0 d 1 nan r",
+        "",
+        "      ",
+    ];
+    let rest = "z".repeat(64);
+    for (line, quick) in lines.iter().map(|line| (line, true)).chain(odd.iter().map(|line| (line, false))) {
+        let text = format!("{line}\n{rest}");
+        let short = trec::short_line(&text);
+        assert_eq!(short.is_some(), quick, "{line:?}");
+        if let Some((found, length)) = short {
+            assert_eq!((Ok(found), length), (trec::parse(line), line.len() + 1), "{line:?}");
+        }
+        // At the end of a block there are no 64 bytes to look at.
+        assert!(trec::short_line(line).is_none());
+    }
+}
+
+/// Blanks of any kind and number, a column too few, control characters, ends of lines.
+const LINE: &str = "[q\u{e9} \t]{0,4} [Q0 ]{1,3}\
+    \u{20}[d\u{1}]{1,9} 1[ \t]{1,2}[0-9.]{1,6}( r)?[ \n\r]{0,2}";
+
+proptest! {
+    #[test]
+    fn a_short_line_is_what_its_columns_are(line in LINE) {
+        let text = format!("{line}\n{}", "z".repeat(64));
+        if let Some((found, length)) = trec::short_line(&text) {
+            prop_assert_eq!(Ok(found), trec::parse(&text[..length - 1]));
+            prop_assert_eq!(text.find('\n'), Some(length - 1));
+        }
+    }
 }
 
 #[test]

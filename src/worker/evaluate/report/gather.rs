@@ -10,7 +10,8 @@ use crate::evaluation::metric::Judgments;
 use crate::evaluation::paired::certifiable_margin;
 use crate::evaluation::run::{Hit, Run};
 use crate::evaluation::verdict::{
-    GateJudged, Judged, Method, Row, Rule, SLICE_MARGINS, SliceJudged, SliceRow, Verdict, is_required,
+    GateJudged, Judged, Method, Row, Rule, SLICE_MARGINS, SliceJudged, SliceRow, Verdict, Worst as WorstSlice,
+    is_required,
 };
 use crate::worker::evaluate::measure::{Answered, Measured};
 use crate::worker::evaluate::plan::Gate;
@@ -133,21 +134,47 @@ fn numbers(row: &Row) -> Numbers {
 fn slices(gate: &Gate, measured: &Measured, judged: &GateJudged) -> Vec<SliceLine> {
     let evidence = measured.evidence();
     let rows = evidence.slices.iter().zip(&judged.slices);
-    rows.filter_map(|(row, judged)| slice(gate, row, judged, evidence.rows.get(row.metric)?)).collect()
+    let rows = rows.filter_map(|(row, judged)| slice(gate, row, judged, evidence.rows.get(row.metric)?));
+    worst_slice(gate, evidence.worst.as_ref(), judged.worst.as_ref()).into_iter().chain(rows).collect()
+}
+
+/// The floor of the worst slice, first: lists of slices are cut at the end.
+fn worst_slice(gate: &Gate, worst: Option<&WorstSlice>, judged: Option<&Judged>) -> Option<SliceLine> {
+    let floor = gate.judging.slices.as_ref()?.worst_group_floor()?;
+    let (rule, worst) = gate.judging.rules.first().zip(worst)?;
+    let (key, value) = key_and_value(&worst.name);
+    let (n, candidate, baseline) = (worst.n, worst.candidate, worst.baseline);
+    Some(SliceLine {
+        key,
+        value,
+        metric: rule.metric().to_string(),
+        numbers: Numbers { n, candidate, baseline, difference: None, lower: None, upper: None },
+        margin: None,
+        floor: Some(floor),
+        harm: None,
+        verdict: judged.map_or(Verdict::Pass, Judged::verdict),
+        reason: judged.map_or("FloorHolds", |judged| judged.reason.as_str()),
+    })
+}
+
+fn key_and_value(name: &str) -> (String, String) {
+    let (key, value) = name.split_once('=').unwrap_or((name, ""));
+    (key.to_owned(), value.to_owned())
 }
 
 fn slice(gate: &Gate, found: &SliceRow, judged: &SliceJudged, whole: &Row) -> Option<SliceLine> {
     let rule = gate.judging.rules.get(found.metric)?;
     let required = gate.judging.slices.as_ref().is_some_and(|rules| is_required(rules, &found.name));
     let margins = if required { 1.0 } else { SLICE_MARGINS };
-    let (key, value) = found.name.split_once('=').unwrap_or((&found.name, ""));
+    let (key, value) = key_and_value(&found.name);
     let verdict = judged.judged.as_ref();
     Some(SliceLine {
-        key: key.to_owned(),
-        value: value.to_owned(),
+        key,
+        value,
         metric: rule.metric().to_string(),
         numbers: numbers(&found.row),
         margin: rule.margin().and_then(|margin| margin.against(whole.baseline)).map(|margin| margins * margin),
+        floor: None,
         harm: found.harm,
         verdict: verdict.map_or(Verdict::Pass, Judged::verdict),
         reason: verdict.map_or("Tolerated", |judged| judged.reason.as_str()),

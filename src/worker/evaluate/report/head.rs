@@ -108,14 +108,16 @@ fn changed(page: &Page, numbers: Numbers, of: String) -> Vec<Figure> {
 /// Of a slice that broke while the whole held: those of the whole would tell of a run that passed.
 fn of_slice(page: &Page, slice: &SliceLine) -> Vec<Figure> {
     let numbers = slice.numbers;
-    let baseline = format!("baseline {}", text::or_none(numbers.baseline, text::mean));
+    let mut of = format!("of {}", slice.metric);
+    of.extend(numbers.baseline.map(|baseline| format!("; baseline {}", text::mean(baseline))));
     let mut figures = vec![
         ("Slice", text::name(&slice.value, 60), slice.key.clone()),
         ("Queries", count(numbers.n), "in this slice".to_owned()),
-        ("Mean", text::mean(numbers.candidate), baseline),
+        ("Mean", text::mean(numbers.candidate), of),
     ];
     figures.extend(changed(page, numbers, format!("of {}", slice.metric)));
     figures.extend(slice.margin.map(|margin| ("Margin", format!("−{margin}"), "largest drop allowed here".to_owned())));
+    figures.extend(slice.floor.map(|floor| ("Floor", floor.to_string(), "least mean of the worst slice".to_owned())));
     figures
 }
 

@@ -107,7 +107,8 @@ pub struct MetricLine {
     pub required_queries: Option<u64>,
 }
 
-/// One metric in one slice of the queries.
+/// What had to hold of one metric in one slice of the queries: a margin, or a floor of the mean. A slice may stand here
+/// once for each.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SliceLine {
     /// Key and value of the queries' metadata.
@@ -117,6 +118,8 @@ pub struct SliceLine {
     pub numbers: Numbers,
     /// Largest acceptable drop in this slice.
     pub margin: Option<f64>,
+    /// Least mean, of the worst slice alone.
+    pub floor: Option<f64>,
     /// p of "not worse", corrected for the number of slices; `None` where the slice is too small.
     pub harm: Option<f64>,
     pub verdict: Verdict,
@@ -172,6 +175,14 @@ pub struct Ranked {
     pub grade: Option<i32>,
     /// Rank in the other arm's answer, from 1; `None`: it is not there, or there is no other arm.
     pub elsewhere: Option<usize>,
+}
+
+impl SliceLine {
+    /// What had to hold, in words; `None`: nothing.
+    pub fn rule(&self) -> Option<String> {
+        let floor = self.floor.map(|floor| format!("at least {floor} in the worst slice"));
+        floor.or_else(|| self.margin.map(|margin| format!("drop at most {margin}")))
+    }
 }
 
 impl Page {

@@ -45,6 +45,7 @@ fn slice(value: &str, numbers: Numbers, verdict: Verdict, reason: &'static str) 
         metric: "ndcg@10".to_owned(),
         numbers,
         margin: Some(0.1),
+        floor: None,
         harm: Some(0.2),
         verdict,
         reason,
@@ -175,6 +176,15 @@ pub fn passed() -> Page {
             metrics,
         )
     }
+}
+
+/// Everything holds but the floor of the worst slice.
+pub fn below_its_floor() -> Page {
+    let numbers = Numbers { difference: None, lower: None, upper: None, ..numbers(31, 0.2, 0.01, 0.0) };
+    let line = slice("travel", numbers, Verdict::Fail, "WorstGroupBreached");
+    let slices = vec![SliceLine { margin: None, floor: Some(0.25), harm: None, ..line }];
+    let sentence = "ndcg@10 of domain=travel is 0.2100, the worst slice must have at least 0.25 (n=31).".to_owned();
+    Page { verdict: Verdict::Fail, reason: "WorstGroupBreached", sentence, slices, ..passed() }
 }
 
 /// Too few queries.

@@ -35,7 +35,7 @@ pub fn slices(page: &Page) -> String {
     let rows = page.slices.iter().take(MOST_SLICES).map(|line| {
         let what = format!("{}=<wbr>{}", name(&line.key, MOST_NAME), name(&line.value, MOST_NAME));
         let what = format!("{what}<small>{}</small>", shown(&line.metric, MOST_NAME));
-        let mut rule = line.margin.map_or_else(|| NONE.to_owned(), |margin| format!("drop at most {margin}"));
+        let mut rule = line.rule().unwrap_or_else(|| NONE.to_owned());
         if let Some(harm) = line.harm {
             rule.push_str(&format!("<small>corrected p of harm {}</small>", p_value(harm)));
         }

@@ -80,6 +80,7 @@ fn all() -> Vec<Page> {
         sample::passed(),
         sample::undecided(),
         sample::without_baseline(),
+        sample::below_its_floor(),
         sample::stopped(),
         sample::hostile(),
         sample::huge(),
@@ -246,6 +247,18 @@ fn a_slice_that_broke_alone_gives_the_figures_of_the_head() {
 }
 
 #[test]
+fn a_worst_slice_below_its_floor_gives_the_figures_of_the_head() {
+    let page = sample::below_its_floor();
+    let told = read(&head::head(&page)).text;
+    for part in ["travel", "31", "in this slice", "0.2100", "of ndcg@10; baseline 0.2000", "Floor", "0.25"] {
+        assert!(told.contains(part), "{part} is missing in\n{told}");
+    }
+    assert!(!told.contains("225 judged") && !told.contains("+0.0040"), "the whole is shown:\n{told}");
+    let text = read(&html(&page)).text;
+    assert!(text.contains("at least 0.25 in the worst slice"), "{text}");
+}
+
+#[test]
 fn every_bar_of_a_histogram_counts_and_none_is_lost() {
     // The bars of a sorted plot are as many as the changed queries, up to the most that are drawn.
     let bars = |page: &Page| {
@@ -263,7 +276,8 @@ fn every_bar_of_a_histogram_counts_and_none_is_lost() {
 #[test]
 fn look_at_it() {
     let Some(directory) = std::env::var_os("RAG_LOOK") else { return };
-    let names = ["regressed", "passed", "undecided", "without-baseline", "stopped", "hostile", "huge"];
+    let names =
+        ["regressed", "passed", "undecided", "without-baseline", "below-its-floor", "stopped", "hostile", "huge"];
     for (name, page) in names.iter().zip(all()) {
         std::fs::write(std::path::Path::new(&directory).join(format!("{name}.html")), html(&page)).unwrap();
     }

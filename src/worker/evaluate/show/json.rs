@@ -60,6 +60,8 @@ struct Slice<'a> {
     #[serde(flatten)]
     numbers: Numbers,
     p_harm: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    floor: Option<f64>,
     verdict: String,
     reason: &'a str,
 }
@@ -114,6 +116,7 @@ fn slice(line: &SliceLine) -> Slice<'_> {
         metric: &line.metric,
         numbers: line.numbers,
         p_harm: line.harm,
+        floor: line.floor,
         verdict: line.verdict.to_string(),
         reason: line.reason,
     }

@@ -71,12 +71,14 @@ fn metric(line: &MetricLine) -> Case {
     }
 }
 
-/// A slice alone never makes the verdict, unless the gate's reason is its own: then the gate is red, and so is it.
+/// A slice alone never makes the verdict, unless it broke its floor or the gate's reason is its own: then the gate is red,
+/// and so is it.
 fn slice(page: &Page, line: &SliceLine) -> Case {
+    let floor = line.floor.and_then(|_| line.rule()).map(|rule| format!(": {rule}"));
     let told = format!("{} in the slice {}={}. {}", line.metric, line.key, line.value, numbers(&line.numbers));
     Case {
-        name: format!("{} in {}={}", line.metric, line.key, line.value),
-        outcome: outcome(line.verdict, line.reason, &told, line.reason == page.reason),
+        name: format!("{} in {}={}{}", line.metric, line.key, line.value, floor.unwrap_or_default()),
+        outcome: outcome(line.verdict, line.reason, &told, line.floor.is_some() || line.reason == page.reason),
         text: told,
     }
 }
@@ -164,6 +166,7 @@ mod tests {
             sample::passed(),
             sample::undecided(),
             sample::without_baseline(),
+            sample::below_its_floor(),
         ] {
             let xml = junit(&page);
             let document = Document::parse(&xml).unwrap_or_else(|e| panic!("{e}\n{xml}"));

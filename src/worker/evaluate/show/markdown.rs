@@ -31,7 +31,7 @@ pub fn markdown(page: &Page) -> String {
         }
         for line in page.slices.iter().take(MOST_SLICES) {
             let name = format!("{} {}", escaped(&line.metric), code(&format!("{}={}", line.key, line.value)));
-            let rule = line.margin.map_or_else(|| "-".to_owned(), |margin| format!("drop at most {margin}"));
+            let rule = line.rule().unwrap_or_else(|| "-".to_owned());
             text.push_str(&row(&name, &line.numbers, &rule, line.verdict, line.reason));
         }
         if let Some(more) = page.slices.len().checked_sub(MOST_SLICES).filter(|more| *more > 0) {

@@ -21,7 +21,7 @@ pub fn table(page: &Page) -> String {
         }
         for line in page.slices.iter().take(MOST_SLICES) {
             let name = format!("{} {}={}", line.metric, line.key, line.value);
-            let rule = line.margin.map_or_else(|| "-".to_owned(), |margin| format!("drop at most {margin}"));
+            let rule = line.rule().unwrap_or_else(|| "-".to_owned());
             table.add_row(cells(&name, &line.numbers, rule, line.verdict, line.reason));
         }
         for column in table.column_iter_mut().skip(1).take(3) {
