@@ -15,7 +15,7 @@ use rag_operator::embedding::static_model::StaticModel;
 use rag_operator::embedding::{EmbedError, Encoder, Side, probe};
 use rag_operator::store::embedded::{Builder, NewChunk, Stamp};
 use rag_operator::store::{BuildCounts, Distance};
-use rag_operator::worker::serve::{self, Config, Expected, Limits, Listeners, Server};
+use rag_operator::worker::serve::{self, Config, Encoders, Expected, Limits, Listeners, Server};
 use rag_operator::worker::signals::{self, Signals};
 use serde_json::{Value, json};
 
@@ -105,7 +105,7 @@ fn config(index: &Path) -> Config {
 }
 
 async fn start(config: Config, encoder: impl Encoder + 'static) -> Server {
-    serve::start(config, Arc::new(encoder), Listeners::local().await.unwrap()).await.unwrap()
+    serve::start(config, Encoders::one(Arc::new(encoder)), Listeners::local().await.unwrap()).await.unwrap()
 }
 
 fn client() -> reqwest::Client {
@@ -486,7 +486,7 @@ async fn what_is_not_as_promised_is_not_served() {
     let (_dir, path) = letters_index(false);
     let refused = |config: Config| async move {
         let listeners = Listeners::local().await.unwrap();
-        let failure = serve::start(config, Arc::new(Letters), listeners).await.err().unwrap();
+        let failure = serve::start(config, Encoders::one(Arc::new(Letters)), listeners).await.err().unwrap();
         (failure.code(), failure.to_string())
     };
     let digest = Expected { content_digest: Some("other".into()), fingerprint: "f1".into() };

@@ -124,13 +124,16 @@ impl Client {
         }
     }
 
-    /// One try, cut where the time of all tries ends.
+    /// One try, the wait for its turn included, cut where the time of all tries ends.
     async fn attempt(&self, texts: &[String], began: Instant) -> Attempt {
-        let Ok(_permit) = self.in_flight.acquire().await else {
-            return Attempt::Failed(EmbedError::Unavailable("the encoder's client is closed".to_owned()));
-        };
         let left = self.endpoint.patience.total.saturating_sub(began.elapsed());
-        match tokio::time::timeout(left, self.send(texts)).await {
+        let turn = async {
+            let Ok(_permit) = self.in_flight.acquire().await else {
+                return Attempt::Failed(EmbedError::Unavailable("the encoder's client is closed".to_owned()));
+            };
+            self.send(texts).await
+        };
+        match tokio::time::timeout(left, turn).await {
             Ok(done) => done,
             Err(_) => Attempt::Again { text: "the time for all attempts ran out".to_owned(), wait: None },
         }

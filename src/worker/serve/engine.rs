@@ -147,10 +147,6 @@ impl Engine {
         self.index.references()
     }
 
-    pub fn encoder(&self) -> &dyn Encoder {
-        self.encoder.as_ref()
-    }
-
     /// The best k chunks.
     pub async fn search(&self, question: Question, share: Share) -> Result<Vec<Scored>, SearchError> {
         let vector = self.vector(&question).await?;
