@@ -4,8 +4,8 @@
 //! the same results.
 //!
 //! Invariants: the order of results is total (score descending, then id ascending); the first results are the
-//! same for every k; store reads run off the threads that answer, a bounded number at once, and evaluation never
-//! has more than half of that number.
+//! same for every k; store reads run off the threads that answer, a bounded number at once, also when their callers
+//! gave up, and evaluation never has more than half of that number.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -93,9 +93,9 @@ pub struct Engine {
     encoder: Arc<dyn Encoder>,
     settings: Settings,
     /// Searches at once: more than there are cores only take time from each other.
-    searches: Semaphore,
+    searches: Arc<Semaphore>,
     /// Those of them that [`Share::Half`] may take.
-    half: Semaphore,
+    half: Arc<Semaphore>,
 }
 
 impl Engine {
@@ -130,7 +130,7 @@ impl Engine {
             ));
         }
         let cores = std::thread::available_parallelism().map_or(2, usize::from).max(2);
-        let (searches, half) = (Semaphore::new(cores), Semaphore::new(cores / 2));
+        let (searches, half) = (Arc::new(Semaphore::new(cores)), Arc::new(Semaphore::new(cores / 2)));
         Ok(Self { index: Arc::new(index), encoder, settings, searches, half })
     }
 
@@ -204,12 +204,17 @@ impl Engine {
     ) -> Result<T, SearchError> {
         let stopped = |error: tokio::sync::AcquireError| SearchError::Stopped(error.to_string());
         // First the narrow gate: who waits here is not before users in the queue behind it.
-        let _half = match share {
+        let half = match share {
             Share::Whole => None,
-            Share::Half => Some(self.half.acquire().await.map_err(stopped)?),
+            Share::Half => Some(self.half.clone().acquire_owned().await.map_err(stopped)?),
         };
-        let _turn = self.searches.acquire().await.map_err(stopped)?;
-        apart(work).await
+        let turn = self.searches.clone().acquire_owned().await.map_err(stopped)?;
+        // The work goes on when nobody waits for it any more, so it is the work that holds the turn.
+        apart(move || {
+            let _held = (half, turn);
+            work()
+        })
+        .await
     }
 }
 
@@ -360,6 +365,24 @@ mod tests {
         assert_eq!(hits.len(), 1);
         drop(hold);
         runs.try_collect::<Vec<()>>().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_read_that_nobody_waits_for_keeps_its_turn_until_it_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = engine(dir.path());
+        let turns = engine.searches.available_permits();
+        let (hold, open) = std::sync::mpsc::channel();
+        let open = Arc::new(std::sync::Mutex::new(open));
+        for share in [Share::Whole, Share::Half] {
+            let caller = engine.blocking(share, held(open.clone()));
+            assert!(caller.now_or_never().is_none(), "it is under way, and now its caller is gone");
+        }
+        assert_eq!((engine.searches.available_permits(), engine.half.available_permits()), (turns - 2, turns / 2 - 1));
+        drop(hold);
+        let all = u32::try_from(turns).unwrap();
+        drop(at_once(engine.searches.acquire_many(all)).await.unwrap());
+        assert_eq!(engine.half.available_permits(), turns / 2);
     }
 
     #[tokio::test]
