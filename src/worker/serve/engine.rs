@@ -19,6 +19,7 @@ use crate::embedding::{EmbedError, Encoder, Side};
 use crate::store::embedded::EmbeddedIndex;
 use crate::store::{Filter, Manifest, Scored, StoreError, StoredChunk};
 use crate::worker::exit::Failure;
+use crate::worker::store::{self, Incomplete};
 
 /// Retrieval settings within their bounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -101,7 +102,7 @@ pub struct Engine {
 impl Engine {
     /// Opens a version and checks that encoder and settings fit it. Blocks while it reads the vectors.
     pub fn open(directory: &Path, encoder: Arc<dyn Encoder>, settings: Settings) -> Result<Self, Failure> {
-        let index = EmbeddedIndex::open(directory).map_err(open_failure)?;
+        let index = EmbeddedIndex::open(directory).map_err(|error| store::failure(error, Incomplete::NotYet))?;
         let manifest = index.manifest();
         if manifest.dimensions != encoder.dimensions() {
             return Err(Failure::invalid(
@@ -253,24 +254,6 @@ fn retrieve(
     };
     hits.truncate(question.k);
     Ok(hits)
-}
-
-fn open_failure(error: StoreError) -> Failure {
-    match error {
-        // A claim that is not mounted yet, or a version still being written: may be there next time.
-        StoreError::Io { .. } | StoreError::Incomplete(_) => {
-            Failure::unavailable("SourceUnavailable", error.to_string())
-        }
-        StoreError::Damaged { .. }
-        | StoreError::Format { .. }
-        | StoreError::Exists(_)
-        | StoreError::Name(_)
-        | StoreError::Vector { .. }
-        | StoreError::TooMany { .. }
-        | StoreError::NoKeyword
-        | StoreError::NoChunk { .. }
-        | StoreError::Sqlite { .. } => Failure::invalid("ChecksFailed", error.to_string()),
-    }
 }
 
 #[cfg(test)]
