@@ -157,8 +157,7 @@ pub fn run(args: Args) -> ExitCode {
             finish(&input.run, outcome)
         }
         Ok(None) => command_line::carry_out(&args),
-        // An input that cannot be read names no run: the receipt is for people.
-        Err(failure) => finish("", Err(failure)),
+        Err(unread) => unread.finish(),
     }
 }
 

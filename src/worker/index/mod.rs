@@ -66,7 +66,7 @@ impl Default for Places {
 pub fn run(args: Args) -> ExitCode {
     let input = match job_input() {
         Ok(input) => input,
-        Err(failure) => return report(Err(failure)),
+        Err(unread) => return unread.finish(),
     };
     let runtime = http::runtime();
     match input {

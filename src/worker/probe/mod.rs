@@ -55,7 +55,7 @@ pub struct Args {
 pub fn run(args: Args) -> ExitCode {
     let input = match job_input() {
         Ok(input) => input,
-        Err(failure) => return report(Err(failure)),
+        Err(unread) => return unread.finish(),
     };
     let Some(input) = input else {
         let Some(url) = args.url.clone() else {

@@ -98,7 +98,7 @@ pub fn duration_flag(text: &str) -> Result<Duration, String> {
 pub fn run(args: Args) -> ExitCode {
     let input = match job_input() {
         Ok(input) => input,
-        Err(failure) => return report(Err(failure)),
+        Err(unread) => return unread.finish(),
     };
     let Some(input) = input else {
         let (Some(index), Some(model)) = (args.index.clone(), args.model.clone()) else {
