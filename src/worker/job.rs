@@ -236,6 +236,7 @@ pub struct ReportTask {
     pub claim_name: String,
     /// Directory on the claim.
     pub path: String,
+    pub namespace: String,
     pub release: String,
     pub gate: String,
     /// Whether the texts of queries may be shown.

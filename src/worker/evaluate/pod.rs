@@ -83,7 +83,8 @@ async fn evaluate(task: &EvaluateTask, run: &str, mounts: Mounts<'_>) -> Result<
     .counting(task.counting);
     let candidate = planned(&task.candidate).map_err(invalid)?;
     let baseline = task.baseline.as_ref().map(planned).transpose().map_err(invalid)?;
-    let mut dataset = Dataset::read(&files(&task.dataset, mounts.dataset)?).map_err(Stopped::from)?;
+    let files = files(&task.dataset, mounts.dataset)?;
+    let mut dataset = Dataset::read(&files).map_err(Stopped::from)?;
     if dataset.digest() != task.dataset_digest {
         let text = format!("The data set has digest {} where {} was planned.", dataset.digest(), task.dataset_digest);
         return Err(Stopped::new(Cause::InputsChanged, text).into());
@@ -102,7 +103,7 @@ async fn evaluate(task: &EvaluateTask, run: &str, mounts: Mounts<'_>) -> Result<
     let measured = measured(&dataset, &gate, job::run_inputs(task), &from_candidate, from_baseline.as_ref())?;
     let found =
         Found { dataset: &dataset, candidate: &from_candidate, baseline: from_baseline.as_ref(), measured: &measured };
-    let kept = tell(task, run, mounts.report, &gate, found);
+    let kept = tell(task, run, mounts, &files, &gate, found);
     let comparison = &measured.comparison;
     let counts = Counts { unjudged: comparison.unjudged, without_relevant: comparison.without_relevant };
     let mut report = EvaluateReport::new(measured.inputs.clone(), counts, &measured.evidence());
@@ -111,7 +112,14 @@ async fn evaluate(task: &EvaluateTask, run: &str, mounts: Mounts<'_>) -> Result<
 }
 
 /// For people: a table in the log, and the files that the gate asks for. The operator judges the receipt.
-fn tell(task: &EvaluateTask, run: &str, mount: &Path, gate: &Gate, found: Found<'_>) -> Option<Kept> {
+fn tell(
+    task: &EvaluateTask,
+    run: &str,
+    mounts: Mounts<'_>,
+    files: &Files,
+    gate: &Gate,
+    found: Found<'_>,
+) -> Option<Kept> {
     let measured = found.measured;
     let judged = judged_as_the_operator_will(task, gate, measured);
     let mut told = Told {
@@ -127,11 +135,12 @@ fn tell(task: &EvaluateTask, run: &str, mount: &Path, gate: &Gate, found: Found<
         Ok(place) => {
             let baseline = found.baseline.map(|_| place.run_file("baseline"));
             told.subject = format!("gate {}, release {}", report.gate, report.release);
-            told.repeat = repeat::from_kept(report, &place.run_file("candidate"), baseline.as_deref());
+            let (from, files) = (&task.dataset.from, (files, mounts.dataset));
+            told.repeat = repeat::from_kept(report, from, files, &place.run_file("candidate"), baseline.as_deref());
             told.expose_text = report.expose_text;
             let page = gather::page(gate, Some(found), &judged, &told);
             eprintln!("{}", show::table(&page));
-            keep::keep(mount, &place, &page, gate, &found)
+            keep::keep(mounts.report, &place, &page, gate, &found)
         }
         Err(problem) => Kept::lost(&problem),
     };
@@ -416,6 +425,7 @@ mod tests {
         task.report = Some(job::ReportTask {
             claim_name: "reports".to_owned(),
             path: "rag".to_owned(),
+            namespace: "team".to_owned(),
             release: "handbook".to_owned(),
             gate: "quality".to_owned(),
             expose_text: false,
@@ -563,6 +573,7 @@ mod tests {
         let task = job::ReportTask {
             claim_name: "c".repeat(63),
             path: "p".repeat(63),
+            namespace: "n".repeat(63),
             release: "r".repeat(40),
             gate: "g".repeat(40),
             expose_text: true,

@@ -187,6 +187,7 @@ impl Draft<'_> {
             report: gate.spec.report.as_ref().map(|report| ReportTask {
                 claim_name: report.claim_name.clone(),
                 path: report.path.clone(),
+                namespace: namespace.clone(),
                 release: self.release.name_any(),
                 gate: gate.name.clone(),
                 expose_text: gate.spec.expose_text,
