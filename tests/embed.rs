@@ -60,7 +60,7 @@ fn settings() -> Settings {
 
 fn endpoint(address: SocketAddr) -> Endpoint {
     Endpoint {
-        patience: Patience { attempts: 4, total: Duration::from_secs(20) },
+        patience: Patience { attempts: 4, total: Duration::from_secs(20), whole: 0 },
         ..Endpoint::new(format!("http://{address}/v1"))
     }
 }

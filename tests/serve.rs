@@ -15,7 +15,7 @@ use rag_operator::embedding::static_model::StaticModel;
 use rag_operator::embedding::{EmbedError, Encoder, Side, probe};
 use rag_operator::store::embedded::{Builder, NewChunk, Stamp};
 use rag_operator::store::{BuildCounts, Distance};
-use rag_operator::worker::serve::{self, Config, Expected, Limits, Listeners, Server};
+use rag_operator::worker::serve::{self, Config, Encoders, Expected, Limits, Listeners, Server};
 use rag_operator::worker::signals::{self, Signals};
 use serde_json::{Value, json};
 
@@ -105,7 +105,7 @@ fn config(index: &Path) -> Config {
 }
 
 async fn start(config: Config, encoder: impl Encoder + 'static) -> Server {
-    serve::start(config, Arc::new(encoder), Listeners::local().await.unwrap()).await.unwrap()
+    serve::start(config, Encoders::one(Arc::new(encoder)), Listeners::local().await.unwrap()).await.unwrap()
 }
 
 fn client() -> reqwest::Client {
@@ -447,17 +447,30 @@ async fn the_encoder_is_measured_against_the_references() {
 
 #[tokio::test]
 async fn an_encoder_that_changes_later_is_seen() {
-    /// One encoder first, then another one, then none.
+    /// What the encoder does now, and a word for each call that it fails.
+    #[derive(Default)]
+    struct State {
+        now: std::sync::Mutex<&'static str>,
+        failed: tokio::sync::Notify,
+    }
     #[derive(Clone, Default)]
-    struct Replaced(Arc<std::sync::Mutex<&'static str>>);
+    struct Replaced(Arc<State>);
+    impl Replaced {
+        fn set(&self, now: &'static str) {
+            *self.0.now.lock().unwrap() = now;
+        }
+    }
     impl Encoder for Replaced {
         fn embed<'a>(&'a self, texts: &'a [String], side: Side) -> BoxFuture<'a, Result<Vec<Vec<f32>>, EmbedError>> {
-            let now = *self.0.lock().unwrap();
+            let now = *self.0.now.lock().unwrap();
             Box::pin(async move {
                 let mut vectors = Letters.embed(texts, side).await?;
                 match now {
                     "other" => vectors.iter_mut().for_each(|v| v.rotate_left(1)),
-                    "none" => return Err(EmbedError::Unavailable("gone".into())),
+                    "none" => {
+                        self.0.failed.notify_one();
+                        return Err(EmbedError::Unavailable("gone".into()));
+                    }
                     _ => {}
                 }
                 Ok(vectors)
@@ -472,11 +485,14 @@ async fn an_encoder_that_changes_later_is_seen() {
     let config = Config { measure_every: Duration::from_millis(5), ..config(&path) };
     let server = start(config, encoder.clone()).await;
     until(&server, |signals| signals.encoder_match == Some(true)).await;
-    *encoder.0.lock().unwrap() = "other";
+    encoder.set("none");
+    // A second failed measurement begins after what the first one led to.
+    encoder.0.failed.notified().await;
+    encoder.0.failed.notified().await;
+    assert_eq!(page(&server).await.encoder_match, Some(true), "an outage says nothing new");
+    encoder.set("other");
     until(&server, |signals| signals.encoder_match == Some(false)).await;
-    *encoder.0.lock().unwrap() = "none";
-    assert_eq!(page(&server).await.encoder_match, Some(false), "an outage says nothing new");
-    *encoder.0.lock().unwrap() = "";
+    encoder.set("");
     until(&server, |signals| signals.encoder_match == Some(true)).await;
     server.stop().await;
 }
@@ -486,7 +502,7 @@ async fn what_is_not_as_promised_is_not_served() {
     let (_dir, path) = letters_index(false);
     let refused = |config: Config| async move {
         let listeners = Listeners::local().await.unwrap();
-        let failure = serve::start(config, Arc::new(Letters), listeners).await.err().unwrap();
+        let failure = serve::start(config, Encoders::one(Arc::new(Letters)), listeners).await.err().unwrap();
         (failure.code(), failure.to_string())
     };
     let digest = Expected { content_digest: Some("other".into()), fingerprint: "f1".into() };

@@ -123,7 +123,8 @@ pub struct OpenAiEndpoint {
     #[serde(default = "default_max_concurrency")]
     #[schemars(range(min = 1, max = 64))]
     pub max_concurrency: i32,
-    /// Time limit of one request, default `30s`, at most `10m`.
+    /// Time limit of one try, default `30s`, at most `10m`. Jobs get 180 s for all tries of a request, or twice this
+    /// where that is longer; a retrieval server gives a query 6 s for all its tries, whatever stands here.
     #[serde(default = "default_timeout")]
     #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
     pub timeout: String,

@@ -2,11 +2,12 @@
 //!
 //! Invariants: names that begin with `.` are not read (a mounted ConfigMap keeps its real files below
 //! `..data`, repositories theirs below `.git`); a symbolic link is followed only to a place inside the
-//! boundary, and never into a directory that it lies in; files come in byte order of their path.
+//! boundary, and never into a directory that it lies in, by whatever links; files come in byte order of their path.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
@@ -106,9 +107,19 @@ const ELOOP: i32 = 40;
 
 type AtPath<T> = Result<T, (PathBuf, io::Error)>;
 
+/// A directory that is still to be read.
+struct Open {
+    /// Its path as a user sees it, with `/` at the end.
+    prefix: String,
+    /// Its canonical path.
+    dir: PathBuf,
+    /// Canonical directories of the symbolic links that were followed on the way to it: with `dir` all that it lies in.
+    left: Rc<Vec<PathBuf>>,
+}
+
 fn walk(boundary: &Path, root: PathBuf, found: &mut Vec<Found>) -> AtPath<()> {
-    let mut open = vec![(String::new(), root)];
-    while let Some((prefix, dir)) = open.pop() {
+    let mut open = vec![Open { prefix: String::new(), dir: root, left: Rc::default() }];
+    while let Some(Open { prefix, dir, left }) = open.pop() {
         for entry in fs::read_dir(&dir).map_err(|e| (dir.clone(), e))? {
             let entry = entry.map_err(|e| (dir.clone(), e))?;
             let name = entry.file_name();
@@ -121,9 +132,17 @@ fn walk(boundary: &Path, root: PathBuf, found: &mut Vec<Found>) -> AtPath<()> {
                 found.push(Found::Refused { file: shown, why: "the file's name is not UTF-8".to_owned() });
                 continue;
             }
-            match resolve(boundary, &dir, &entry.path())? {
+            match resolve(boundary, &dir, &left, &entry.path())? {
                 Resolved::File(path) => found.push(Found::File { file: shown, path }),
-                Resolved::Directory(path) => open.push((format!("{shown}/"), path)),
+                Resolved::Directory(path) => {
+                    let followed = path != entry.path();
+                    let left = if followed {
+                        left.iter().chain([&dir]).cloned().collect::<Vec<_>>().into()
+                    } else {
+                        left.clone()
+                    };
+                    open.push(Open { prefix: format!("{shown}/"), dir: path, left });
+                }
                 Resolved::Refused(why) => found.push(Found::Refused { file: shown, why: why.to_owned() }),
             }
         }
@@ -137,8 +156,8 @@ enum Resolved {
     Refused(&'static str),
 }
 
-/// Follows an entry of `dir`, which is canonical.
-fn resolve(boundary: &Path, dir: &Path, path: &Path) -> AtPath<Resolved> {
+/// Follows an entry of `dir`, which is canonical; `left`: see [`Open`].
+fn resolve(boundary: &Path, dir: &Path, left: &[PathBuf], path: &Path) -> AtPath<Resolved> {
     let here = |e: io::Error| (path.to_owned(), e);
     let meta = fs::symlink_metadata(path).map_err(here)?;
     if !meta.is_symlink() {
@@ -157,7 +176,8 @@ fn resolve(boundary: &Path, dir: &Path, path: &Path) -> AtPath<Resolved> {
     if !target.starts_with(boundary) {
         return Ok(Resolved::Refused("the symbolic link leads out of the source"));
     }
-    if dir.starts_with(&target) {
+    // Through several links too: two that lead into each other's directories would be followed for ever.
+    if left.iter().map(PathBuf::as_path).chain([dir]).any(|within| within.starts_with(&target)) {
         return Ok(Resolved::Refused("the symbolic link leads to a directory that it lies in"));
     }
     let meta = fs::metadata(&target).map_err(here)?;

@@ -222,6 +222,41 @@ fn links_out_of_the_source_and_loops_are_refused() {
 }
 
 #[test]
+fn links_between_directories_are_followed_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    for name in ["a", "b", "c/deep"] {
+        fs::create_dir_all(root.join(name)).unwrap();
+        fs::write(root.join(name).join("t.txt"), name).unwrap();
+    }
+    symlink("../b", root.join("a/x")).unwrap();
+    symlink("../a", root.join("b/y")).unwrap();
+    symlink("../../b", root.join("c/deep/z")).unwrap();
+    symlink("../c", root.join("b/v")).unwrap();
+    let loops = "! the symbolic link leads to a directory that it lies in";
+    assert_eq!(
+        shown(&read(&source(root))),
+        [
+            "docs/a/t.txt a/t.txt".to_owned(),
+            "docs/a/x/t.txt a/x/t.txt".to_owned(),
+            "docs/a/x/v/deep/t.txt a/x/v/deep/t.txt".to_owned(),
+            format!("docs/a/x/v/deep/z {loops}"),
+            format!("docs/a/x/y {loops}"),
+            "docs/b/t.txt b/t.txt".to_owned(),
+            "docs/b/v/deep/t.txt b/v/deep/t.txt".to_owned(),
+            format!("docs/b/v/deep/z {loops}"),
+            "docs/b/y/t.txt b/y/t.txt".to_owned(),
+            format!("docs/b/y/x {loops}"),
+            "docs/c/deep/t.txt c/deep/t.txt".to_owned(),
+            "docs/c/deep/z/t.txt c/deep/z/t.txt".to_owned(),
+            format!("docs/c/deep/z/v {loops}"),
+            "docs/c/deep/z/y/t.txt c/deep/z/y/t.txt".to_owned(),
+            format!("docs/c/deep/z/y/x {loops}"),
+        ]
+    );
+}
+
+#[test]
 fn a_source_that_is_not_there_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let error = source(&dir.path().join("x")).read(&mut |_| ControlFlow::Continue(())).unwrap_err();

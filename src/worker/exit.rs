@@ -41,34 +41,49 @@ impl Failure {
     }
 }
 
-/// The input in the environment: `None` outside a Job.
-pub fn job_input() -> Result<Option<JobInput>, Failure> {
-    let Some(text) = std::env::var_os(names::ENV_JOB) else { return Ok(None) };
-    let text = text.to_string_lossy();
-    let input: JobInput = serde_json::from_str(&text).map_err(|e| {
-        Failure::invalid("InvalidSpec", format!("{} is not a job input of this version: {e}", names::ENV_JOB))
-    })?;
-    if input.v != 1 {
-        return Err(Failure::invalid(
-            "InvalidSpec",
-            format!("job input has version {}, this program reads 1", input.v),
-        ));
+/// A job input that cannot be read. It can only be finished: without a receipt the operator would learn nothing.
+#[derive(Debug)]
+pub struct Unread {
+    /// As far as the input names it: with it the operator takes the receipt as that of its Job.
+    run: String,
+    failure: Failure,
+}
+
+impl Unread {
+    /// Ends the Job.
+    pub fn finish(self) -> ExitCode {
+        finish(&self.run, Err(self.failure))
     }
-    Ok(Some(input))
+}
+
+/// The input in the environment: `None` outside a Job.
+pub fn job_input() -> Result<Option<JobInput>, Unread> {
+    std::env::var_os(names::ENV_JOB).map(|text| read(&text.to_string_lossy())).transpose()
+}
+
+fn read(text: &str) -> Result<JobInput, Unread> {
+    let unread = |why: String| {
+        // Whatever version wrote it: only the run is looked for.
+        let whole: Option<serde_json::Value> = serde_json::from_str(text).ok();
+        let run = whole.as_ref().and_then(|whole| whole.get("run")?.as_str()).unwrap_or_default();
+        // One that we wrote is of 72 plain characters at most; of another nothing can be made.
+        Unread { run: clip(run, 72, 72), failure: Failure::invalid("InvalidSpec", why) }
+    };
+    let input: JobInput = serde_json::from_str(text)
+        .map_err(|e| unread(format!("{} is not a job input of this version: {e}", names::ENV_JOB)))?;
+    if input.v != 1 {
+        return Err(unread(format!("job input has version {}, this program reads 1", input.v)));
+    }
+    Ok(input)
 }
 
 /// Ends a Job: writes the receipt where the kubelet reads it, says on stderr what went wrong.
 pub fn finish(run: &str, outcome: Result<Body, Failure>) -> ExitCode {
-    let (code, body) = match outcome {
-        Ok(body) => (0, body),
-        Err(failure) => {
-            let (code, reason, text) = failure.parts();
-            eprintln!("error: {text}");
-            let error = clip(text, 1024, 3600);
-            (code, Body::Error(ErrorReport { reason: reason.to_owned(), error }))
-        }
-    };
-    let receipt = Receipt { v: 1, run: run.to_owned(), body };
+    let code = outcome.as_ref().map_or_else(Failure::code, |_| 0);
+    if let Err(failure) = &outcome {
+        eprintln!("error: {failure}");
+    }
+    let receipt = receipt(run, outcome);
     let written = receipt
         .to_line()
         .map_err(|e| e.to_string())
@@ -82,6 +97,14 @@ pub fn finish(run: &str, outcome: Result<Body, Failure>) -> ExitCode {
     }
 }
 
+fn receipt(run: &str, outcome: Result<Body, Failure>) -> Receipt {
+    let body = outcome.unwrap_or_else(|failure| {
+        let (_, reason, text) = failure.parts();
+        Body::Error(ErrorReport { reason: reason.to_owned(), error: clip(text, 1024, 3600) })
+    });
+    Receipt { v: 1, run: run.to_owned(), body }
+}
+
 /// Ends a command outside a Job.
 pub fn report(outcome: Result<(), Failure>) -> ExitCode {
     match outcome {
@@ -91,5 +114,41 @@ pub fn report(outcome: Result<(), Failure>) -> ExitCode {
             eprintln!("error: {text}");
             ExitCode::from(u8::try_from(code).unwrap_or(1))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The line that the kubelet would get.
+    fn line(text: &str) -> String {
+        let Unread { run, failure } = read(text).unwrap_err();
+        assert_eq!(failure.code(), EXIT_INVALID);
+        receipt(&run, Err(failure)).to_line().unwrap()
+    }
+
+    #[test]
+    fn an_input_of_another_version_leaves_a_receipt_of_its_run() {
+        for (input, words) in [
+            (r#"{"v":1,"run":"r1","task":{"prune":{"ownerUid":"u","physical":[]}},"new":1}"#, "unknown field `new`"),
+            (r#"{"v":1,"run":"r1","task":{"dance":{}}}"#, "dance"),
+            (r#"{"v":2,"run":"r1","task":{"prune":{"ownerUid":"u","physical":[]}}}"#, "version 2"),
+            (r#"{"v":"next","run":"r1"}"#, "invalid type"),
+        ] {
+            let found = Receipt::parse(&line(input), "r1").unwrap_or_else(|refused| panic!("{input}: {refused}"));
+            let Body::Error(ErrorReport { reason, error }) = found.body else { panic!("{input}: no error") };
+            assert!(reason == "InvalidSpec" && error.contains(words), "{input}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_input_that_names_no_run_leaves_a_receipt_for_people() {
+        for input in ["", "{", "[]", "7", r#"{"run": 7}"#, r#"{"v": 1, "run": "r1""#] {
+            assert!(Receipt::parse(&line(input), "").is_ok(), "{input}");
+        }
+        // However long what stands there is, and however little of it is a run.
+        let long = format!(r#"{{"run": "{}"}}"#, r"\u0001".repeat(9_000));
+        assert!(line(&long).contains("not a job input"));
     }
 }

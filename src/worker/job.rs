@@ -8,10 +8,12 @@
 
 mod judging;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use judging::{Counting, Judging, MAX_METRICS, judging, rule, rules, slice_rules};
+pub use judging::{Counting, Judging, MAX_METRICS, judging, rule, rules, slice_rules, worse_than_at_promotion};
 
 use crate::api::gate::{Dataset, EvalGateSpec, Metric, Slices, Statistics};
 use crate::api::index::{Chunking, DataQuality, Search, Source};
@@ -198,9 +200,33 @@ pub struct EvaluateTask {
     pub spec_digest: String,
     pub candidate: Arm,
     pub baseline: Option<Arm>,
+    /// What the operator judges by beside the numbers of this run; no input, so it changes no digest.
+    #[serde(default, skip_serializing_if = "Earlier::is_empty")]
+    pub earlier: Earlier,
     /// Where the files of the run are kept; no input, so it changes no digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<ReportTask>,
+}
+
+/// What earlier runs of a gate measured, as it counts in this one's verdict. The pod shows the verdict that the operator
+/// will give, and so must know it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Earlier {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_cumulative_drop: Option<f64>,
+    /// For each metric the sum of the differences of the revisions promoted since the anchor.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub promoted: Vec<f64>,
+    /// Of a scheduled run: means of the revision when it was promoted, by the names of the metrics.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub at_promotion: BTreeMap<String, f64>,
+}
+
+impl Earlier {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Files of a run, kept on the claim at [`paths::REPORT`].
@@ -210,6 +236,7 @@ pub struct ReportTask {
     pub claim_name: String,
     /// Directory on the claim.
     pub path: String,
+    pub namespace: String,
     pub release: String,
     pub gate: String,
     /// Whether the texts of queries may be shown.

@@ -16,3 +16,4 @@ pub mod receipt;
 pub mod receive;
 pub mod serve;
 pub mod signals;
+mod store;

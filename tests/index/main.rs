@@ -145,7 +145,7 @@ impl World {
             sources: self.dir.path().join("sources"),
             index: self.index(),
             encoder: Mounts::default(),
-            patience: Patience { attempts: 5, total: Duration::from_secs(30) },
+            patience: Patience { attempts: 5, total: Duration::from_secs(30), whole: 0 },
         }
     }
 
@@ -566,7 +566,8 @@ async fn what_cannot_be_reached_may_be_tried_again() {
     let mut task = world.task("v1");
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     task.encoder.url = format!("http://{closed}/v1");
-    let places = Places { patience: Patience { attempts: 2, total: Duration::from_secs(5) }, ..world.places() };
+    let places =
+        Places { patience: Patience { attempts: 2, total: Duration::from_secs(5), whole: 0 }, ..world.places() };
     let input = JobInput { v: 1, run: "r".into(), task: Task::Build(task) };
     let failure = job(input, Action::Build, &places).await.unwrap_err();
     assert_eq!((reason(&failure).0, reason(&failure).2), ("EndpointUnavailable", 43), "{failure}");

@@ -82,12 +82,8 @@ impl Story<'_> {
         let status = self.rolled_back("the failing encoder to be noticed").await?;
         let failed = status.failed_revisions.last().context("no revision is remembered as failed")?.clone();
         ensure!(failed.revision == revision, "{} is remembered as failed, not {revision}", failed.revision);
-        ensure!(
-            matches!(failed.reason.as_str(), "SloBreached" | "Unavailable"),
-            "it failed for {}: {}",
-            failed.reason,
-            failed.message
-        );
+        // Its pods stay ready: it is the answers that tell.
+        ensure!(failed.reason == "SloBreached", "it failed for {}: {}", failed.reason, failed.message);
         let serves = status.stable.context("nothing is stable")?.revision;
         ensure!(serves == stable, "stable was {stable} and is {serves}");
         let service = Self::service(&revision);

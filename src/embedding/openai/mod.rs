@@ -34,7 +34,7 @@ pub struct Endpoint {
     pub batch_size: usize,
     /// Requests in flight at once.
     pub max_concurrency: usize,
-    /// Time limit of one request.
+    /// Time limit of one attempt.
     pub timeout: Duration,
     /// File with the bearer token; read for each request, so that a rotated token is used at once.
     pub api_key: Option<PathBuf>,
@@ -99,9 +99,15 @@ impl Client {
         Ok(answers.into_iter().flatten().collect())
     }
 
+    /// Time for all attempts of one request.
+    pub fn total(&self) -> Duration {
+        self.endpoint.patience.total(self.endpoint.timeout)
+    }
+
     /// One request with its attempts.
     async fn batch(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, EmbedError> {
         let patience = self.endpoint.patience;
+        let total = self.total();
         let began = Instant::now();
         let mut jitter = retry::Jitter::new();
         let mut attempt = 1_u32;
@@ -112,7 +118,7 @@ impl Client {
                 Attempt::Again { text, wait } => (text, wait),
             };
             let wait = wait.unwrap_or_else(|| retry::backoff(attempt, &mut jitter));
-            if attempt >= patience.attempts || began.elapsed().saturating_add(wait) >= patience.total {
+            if attempt >= patience.attempts || began.elapsed().saturating_add(wait) >= total {
                 return Err(EmbedError::Unavailable(format!(
                     "the encoder at {} gave no vectors in {attempt} attempts: {text}",
                     self.shown()
@@ -124,13 +130,16 @@ impl Client {
         }
     }
 
-    /// One try, cut where the time of all tries ends.
+    /// One try, the wait for its turn included, cut where the time of all tries ends.
     async fn attempt(&self, texts: &[String], began: Instant) -> Attempt {
-        let Ok(_permit) = self.in_flight.acquire().await else {
-            return Attempt::Failed(EmbedError::Unavailable("the encoder's client is closed".to_owned()));
+        let left = self.total().saturating_sub(began.elapsed());
+        let turn = async {
+            let Ok(_permit) = self.in_flight.acquire().await else {
+                return Attempt::Failed(EmbedError::Unavailable("the encoder's client is closed".to_owned()));
+            };
+            self.send(texts).await
         };
-        let left = self.endpoint.patience.total.saturating_sub(began.elapsed());
-        match tokio::time::timeout(left, self.send(texts)).await {
+        match tokio::time::timeout(left, turn).await {
             Ok(done) => done,
             Err(_) => Attempt::Again { text: "the time for all attempts ran out".to_owned(), wait: None },
         }

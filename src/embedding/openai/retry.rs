@@ -13,15 +13,23 @@ use rand_pcg::Pcg32;
 pub struct Patience {
     /// Attempts, the first included.
     pub attempts: u32,
-    /// Time for all attempts and the waits between them.
+    /// Time for all attempts and the waits between them, at least.
     pub total: Duration,
+    /// Attempts that may take their whole time limit: with a longer limit than fits so often into `total`, the time
+    /// for all attempts grows.
+    pub whole: u32,
 }
 
 impl Patience {
     /// For Jobs: a build may wait out a restart of the endpoint.
-    pub const BUILD: Self = Self { attempts: 8, total: Duration::from_secs(180) };
-    /// For requests that a person waits for.
-    pub const SERVE: Self = Self { attempts: 3, total: Duration::from_secs(6) };
+    pub const BUILD: Self = Self { attempts: 8, total: Duration::from_secs(180), whole: 2 };
+    /// For requests that a person waits for, who waits no longer because an encoder is slow.
+    pub const SERVE: Self = Self { attempts: 3, total: Duration::from_secs(6), whole: 0 };
+
+    /// Time for all attempts of a request with this time limit.
+    pub fn total(self, limit: Duration) -> Duration {
+        self.total.max(limit.saturating_mul(self.whole))
+    }
 }
 
 /// Longest wait between two attempts when the server names none.
@@ -69,6 +77,16 @@ mod tests {
             let wait = backoff(attempt, &mut jitter).as_millis();
             assert!(wait <= most && wait >= most / 2, "attempt {attempt}: {wait}");
         }
+    }
+
+    #[test]
+    fn a_long_time_limit_lengthens_the_patience_of_a_job_and_no_other() {
+        for (limit, build) in [(30, 180), (90, 180), (120, 240), (600, 1200)] {
+            let limit = Duration::from_secs(limit);
+            assert_eq!(Patience::BUILD.total(limit).as_secs(), build);
+            assert_eq!(Patience::SERVE.total(limit).as_secs(), 6);
+        }
+        assert!(Patience::BUILD.total(Duration::MAX) == Duration::MAX);
     }
 
     #[test]

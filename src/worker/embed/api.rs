@@ -1,7 +1,7 @@
 //! The HTTP side of `rag embed`.
 //!
-//! Invariants: at most [`MAX_REQUESTS`] requests are held at once and one text per core is computed at a time;
-//! every refusal is an OpenAI error object that says what is wrong and where.
+//! Invariants: at most [`MAX_REQUESTS`] requests are held at once and one text per core is computed at a time, also for
+//! callers that gave up; every refusal is an OpenAI error object that says what is wrong and where.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,7 +44,7 @@ pub(super) struct State {
     max_input_tokens: usize,
     created: u64,
     requests: Semaphore,
-    cores: Semaphore,
+    cores: Arc<Semaphore>,
     draining: AtomicBool,
     metrics: Metrics,
 }
@@ -59,7 +59,7 @@ impl State {
             max_input_tokens,
             created,
             requests: Semaphore::new(MAX_REQUESTS),
-            cores: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            cores: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
             draining: AtomicBool::new(false),
             metrics: Metrics::new(),
         }
@@ -155,15 +155,28 @@ async fn compute(state: &Arc<State>, texts: Vec<String>) -> Result<(Vec<Vec<f32>
     let parts = texts.chunks(part).map(|part| {
         let (state, part) = (state.clone(), part.to_vec());
         async move {
-            let _core = state.cores.acquire().await.map_err(|error| error.to_string())?;
             let (model, limit) = (state.model.clone(), state.max_input_tokens);
             let work = move || part.iter().map(|text| model.embed(text, limit)).collect::<Result<Vec<_>, String>>();
-            tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?
+            on_a_core(&state.cores, work).await?
         }
     });
     let done = futures::future::try_join_all(parts).await.map_err(failed)?;
     let tokens = done.iter().flatten().map(|(_, tokens)| tokens).sum();
     Ok((done.into_iter().flatten().map(|(vector, _)| vector).collect(), tokens))
+}
+
+/// Off the threads that answer, when a core is free. The work goes on when its caller has gone, so it is the work that
+/// holds the core.
+async fn on_a_core<T: Send + 'static>(
+    cores: &Arc<Semaphore>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let core = cores.clone().acquire_owned().await.map_err(|error| error.to_string())?;
+    let held = move || {
+        let _held = core;
+        work()
+    };
+    tokio::task::spawn_blocking(held).await.map_err(|error| error.to_string())
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -243,5 +256,24 @@ impl Refusal {
             return (status, [(header::RETRY_AFTER, "1")], body).into_response();
         }
         (status, body).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_keeps_its_core_until_it_ends() {
+        let cores = Arc::new(Semaphore::new(1));
+        let (hold, open) = std::sync::mpsc::channel::<()>();
+        let caller = on_a_core(&cores, move || open.recv());
+        assert!(caller.now_or_never().is_none(), "it is under way, and now its caller is gone");
+        assert_eq!(cores.available_permits(), 0);
+        drop(hold);
+        let free = tokio::time::timeout(Duration::from_secs(30), on_a_core(&cores, || ())).await;
+        assert_eq!(free.expect("the core never came back"), Ok(()));
     }
 }

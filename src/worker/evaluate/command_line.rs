@@ -156,7 +156,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn found(&self) -> Found<'_> {
+    pub fn found(&self) -> Found<'_> {
         let Self { dataset, candidate, baseline, measured } = self;
         Found { dataset, candidate, baseline: baseline.as_ref(), measured }
     }

@@ -259,6 +259,7 @@ pub fn inputs(dataset: &Dataset, gate: &Gate, candidate: &Identity, baseline: Op
         spec_digest: gate.spec_digest.clone(),
         candidate: arm(candidate),
         baseline: baseline.map(arm),
+        earlier: job::Earlier::default(),
         report: None,
     })
 }

@@ -9,7 +9,8 @@
 //! command to do it again; [`stopped`] runs that could not measure.
 //!
 //! Invariants: in a Job no verdict leaves this program, exit 0 means measured; on the command line the exit
-//! code is the verdict: 0 Pass, 1 Fail, 4 Inconclusive or Error, 64 wrong usage; a check ends with 0 or 42.
+//! code is the verdict: 0 Pass, 1 Fail, 4 Inconclusive or Error, 64 wrong usage; a check ends with 0, 42
+//! (the data are wrong) or 43 (a file cannot be read now).
 
 mod arm;
 mod command_line;
@@ -157,8 +158,7 @@ pub fn run(args: Args) -> ExitCode {
             finish(&input.run, outcome)
         }
         Ok(None) => command_line::carry_out(&args),
-        // An input that cannot be read names no run: the receipt is for people.
-        Err(failure) => finish("", Err(failure)),
+        Err(unread) => unread.finish(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 
-use super::measure::{Answered, Identity, answers, leave_out, measured};
+use super::measure::{Answered, Identity, Measured, answers, leave_out, measured};
 use super::plan::{Arm, Gate};
 use super::progress::Progress;
 use super::repeat;
@@ -14,7 +14,7 @@ use super::stopped::{Cause, Stopped};
 use crate::api::gate::{Baseline, Dataset as DatasetSpec, DatasetFormat};
 use crate::evaluation::dataset::{Dataset, Files};
 use crate::evaluation::slice::{self, clusters, distinct, slices};
-use crate::evaluation::verdict::{SliceRules, judge};
+use crate::evaluation::verdict::{Evidence, GateJudged, Judged, Reason, SliceRules, Verdict, judge};
 use crate::worker::exit::Failure;
 use crate::worker::job::{self, CheckTask, EvaluateTask, JobInput, Task, paths};
 use crate::worker::path;
@@ -72,12 +72,19 @@ struct Mounts<'a> {
 async fn evaluate(task: &EvaluateTask, run: &str, mounts: Mounts<'_>) -> Result<Body, Failure> {
     let invalid = |text: String| Failure::invalid("InvalidSpec", text);
     let baseline = if task.baseline.is_some() { Baseline::Stable } else { Baseline::None };
-    let gate = Gate::new(task.metrics.clone(), task.statistics.clone(), task.slices.clone(), None, baseline)
-        .map_err(invalid)?
-        .counting(task.counting);
+    let gate = Gate::new(
+        task.metrics.clone(),
+        task.statistics.clone(),
+        task.slices.clone(),
+        task.earlier.max_cumulative_drop,
+        baseline,
+    )
+    .map_err(invalid)?
+    .counting(task.counting);
     let candidate = planned(&task.candidate).map_err(invalid)?;
     let baseline = task.baseline.as_ref().map(planned).transpose().map_err(invalid)?;
-    let mut dataset = Dataset::read(&files(&task.dataset, mounts.dataset)?).map_err(Stopped::from)?;
+    let files = files(&task.dataset, mounts.dataset)?;
+    let mut dataset = Dataset::read(&files).map_err(Stopped::from)?;
     if dataset.digest() != task.dataset_digest {
         let text = format!("The data set has digest {} where {} was planned.", dataset.digest(), task.dataset_digest);
         return Err(Stopped::new(Cause::InputsChanged, text).into());
@@ -96,7 +103,7 @@ async fn evaluate(task: &EvaluateTask, run: &str, mounts: Mounts<'_>) -> Result<
     let measured = measured(&dataset, &gate, job::run_inputs(task), &from_candidate, from_baseline.as_ref())?;
     let found =
         Found { dataset: &dataset, candidate: &from_candidate, baseline: from_baseline.as_ref(), measured: &measured };
-    let kept = tell(task, run, mounts.report, &gate, found);
+    let kept = tell(task, run, mounts, &files, &gate, found);
     let comparison = &measured.comparison;
     let counts = Counts { unjudged: comparison.unjudged, without_relevant: comparison.without_relevant };
     let mut report = EvaluateReport::new(measured.inputs.clone(), counts, &measured.evidence());
@@ -105,9 +112,16 @@ async fn evaluate(task: &EvaluateTask, run: &str, mounts: Mounts<'_>) -> Result<
 }
 
 /// For people: a table in the log, and the files that the gate asks for. The operator judges the receipt.
-fn tell(task: &EvaluateTask, run: &str, mount: &Path, gate: &Gate, found: Found<'_>) -> Option<Kept> {
+fn tell(
+    task: &EvaluateTask,
+    run: &str,
+    mounts: Mounts<'_>,
+    files: &Files,
+    gate: &Gate,
+    found: Found<'_>,
+) -> Option<Kept> {
     let measured = found.measured;
-    let judged = judge(&gate.judging.criteria(), &measured.evidence());
+    let judged = judged_as_the_operator_will(task, gate, measured);
     let mut told = Told {
         candidate: task.candidate.revision.clone(),
         baseline: task.baseline.as_ref().map(|arm| arm.revision.clone()).unwrap_or_default(),
@@ -121,11 +135,12 @@ fn tell(task: &EvaluateTask, run: &str, mount: &Path, gate: &Gate, found: Found<
         Ok(place) => {
             let baseline = found.baseline.map(|_| place.run_file("baseline"));
             told.subject = format!("gate {}, release {}", report.gate, report.release);
-            told.repeat = repeat::from_kept(report, &place.run_file("candidate"), baseline.as_deref());
+            let (from, files) = (&task.dataset.from, (files, mounts.dataset));
+            told.repeat = repeat::from_kept(report, from, files, &place.run_file("candidate"), baseline.as_deref());
             told.expose_text = report.expose_text;
             let page = gather::page(gate, Some(found), &judged, &told);
             eprintln!("{}", show::table(&page));
-            keep::keep(mount, &place, &page, gate, &found)
+            keep::keep(mounts.report, &place, &page, gate, &found)
         }
         Err(problem) => Kept::lost(&problem),
     };
@@ -134,6 +149,22 @@ fn tell(task: &EvaluateTask, run: &str, mount: &Path, gate: &Gate, found: Found<
         Kept::Lost { problem } => eprintln!("note: the report is not kept: {problem}"),
     }
     Some(kept)
+}
+
+/// The verdict that the operator will give, with what earlier runs have to do with it. Its numbers come through a receipt
+/// and have six decimals there as here.
+fn judged_as_the_operator_will(task: &EvaluateTask, gate: &Gate, measured: &Measured) -> GateJudged {
+    let evidence = Evidence { promoted: task.earlier.promoted.clone(), ..measured.evidence() };
+    let mut judged = judge(&gate.judging.criteria(), &evidence);
+    let now = |name: &str| {
+        let at = task.metrics.iter().position(|metric| metric.name == name)?;
+        evidence.rows.get(at).map(|row| row.candidate)
+    };
+    let worse = job::worse_than_at_promotion(&task.metrics, &task.earlier.at_promotion, now);
+    if let Some(told) = worse.filter(|_| judged.gate.verdict() == Verdict::Pass) {
+        judged.gate = Judged { reason: Reason::WorseThanAtPromotion, sentence: told, required_queries: None };
+    }
+    judged
 }
 
 fn planned(arm: &job::Arm) -> Result<(Arm, Identity), String> {
@@ -190,7 +221,6 @@ mod tests {
     use super::*;
     use crate::api::gate::Statistics;
     use crate::api::{ConfigMapSource, DataFrom, VolumeSource};
-    use crate::evaluation::verdict::Reason;
     use crate::worker::receipt::{Receipt, Refused};
 
     const QUERIES: usize = 150;
@@ -198,7 +228,11 @@ mod tests {
     /// The keys of a ConfigMap.
     fn mounted() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        let queries: String = (0..QUERIES).map(|i| format!("{{\"_id\":\"q{i}\",\"text\":\"{i}\"}}\n")).collect();
+        let query = |i: usize| {
+            let metadata = json!({"part": if i.is_multiple_of(3) { "third" } else { "rest" }, "source": i / 2});
+            format!("{}\n", json!({"_id": format!("q{i}"), "text": i.to_string(), "metadata": metadata}))
+        };
+        let queries: String = (0..QUERIES).map(query).collect();
         let qrels: String = (0..QUERIES).map(|i| format!("q{i}\td{i}\t1\n")).collect();
         std::fs::write(dir.path().join("queries.jsonl"), queries).unwrap();
         std::fs::write(dir.path().join("qrels.tsv"), format!("query-id\tcorpus-id\tscore\n{qrels}")).unwrap();
@@ -253,6 +287,7 @@ mod tests {
             spec_digest: "s".to_owned(),
             candidate,
             baseline,
+            earlier: job::Earlier::default(),
             report: None,
         }
     }
@@ -300,30 +335,50 @@ mod tests {
         // Nothing lost, a little, as much as is allowed, far too much; with and without what else a gate may say.
         for lost in [0, 1, 6, 8, 60] {
             let (candidate, _) = arm("a", lost).await;
-            for (metric, statistics) in [
-                ("{name: success@1, margin: 0.05}", "{}"),
-                ("{name: success@1, margin: 0.02, floor: 0.99}", "{method: PairedT}"),
-                ("{name: ndcg@10, margin: 0.1}, {name: mrr, floor: 0.97, required: false}", "{alpha: 0.2, seed: 3}"),
+            for more in [
+                "metrics: [{name: success@1, margin: 0.05}]",
+                "metrics: [{name: success@1, margin: 0.02, floor: 0.99}]\n    statistics: {method: PairedT}",
+                "metrics: [{name: ndcg@10, margin: 0.1}, {name: mrr, floor: 0.97, required: false}]\n    \
+                 statistics: {alpha: 0.2, seed: 3}",
+                "metrics: [{name: success@1, margin: 0.05}]\n    statistics: {clusterBy: source}\n    slices: {by: [part], \
+                 minQueries: 30, worstGroupFloor: 0.9, required: [part=third]}",
+                "metrics: [{name: success@1, margin: 0.5}]\n    maxCumulativeDrop: 0.05\n    missing: drop\n    \
+                 ignoreIdenticalIds: true",
             ] {
                 for compared in [true, false] {
                     let file = mount.path().join("gate.yaml");
                     let text = format!(
                         "apiVersion: ragops.dev/v1alpha1\nkind: EvalGate\nmetadata: {{name: g}}\nspec:\n  retrieval:\n    \
-                         dataset: {{from: {{configMap: {{name: d}}}}}}\n    metrics: [{metric}]\n    statistics: \
-                         {statistics}\n"
+                         dataset: {{from: {{configMap: {{name: d}}}}}}\n    {more}\n"
                     );
                     std::fs::write(&file, &text).unwrap();
                     let gate: crate::api::EvalGate = crate::yaml::read(&text).unwrap();
                     let retrieval = gate.spec.retrieval.unwrap();
                     // In the cluster: a Job, its receipt, the operator.
-                    let mut task = task(mount.path(), candidate.clone(), compared.then(|| baseline.clone()));
+                    let mut task = reported(task(mount.path(), candidate.clone(), compared.then(|| baseline.clone())));
                     (task.metrics, task.statistics) = (retrieval.metrics.clone(), retrieval.statistics.clone());
+                    (task.slices, task.counting) = (retrieval.slices.clone(), job::Counting::of(&retrieval));
+                    task.earlier.max_cumulative_drop = retrieval.max_cumulative_drop;
                     let gate = Gate::read(&file).unwrap();
                     task.spec_digest = gate.spec_digest.clone();
-                    let body = evaluate(&task, "r1", on(mount.path())).await.unwrap();
-                    let line = Receipt { v: 1, run: "r1".to_owned(), body }.to_line().unwrap();
-                    let report = report_of(Receipt::parse(&line, "r1").unwrap().body);
-                    let there = judged(&retrieval, &report, &job::run_inputs(&task), compared, Vec::new()).judged;
+                    let there = async |task: &EvaluateTask| {
+                        let claim = tempfile::tempdir().unwrap();
+                        let mounts = Mounts { dataset: mount.path(), report: claim.path() };
+                        let body = evaluate(task, "r1", mounts).await.unwrap();
+                        let line = Receipt { v: 1, run: "r1".to_owned(), body }.to_line().unwrap();
+                        let report = report_of(Receipt::parse(&line, "r1").unwrap().body);
+                        let promoted = task.earlier.promoted.clone();
+                        let there = judged(&retrieval, &report, &job::run_inputs(task), compared, promoted).judged;
+                        // And what the page on the claim says.
+                        let Some(Kept::Written { uri, .. }) = &report.report else { panic!("{:?}", report.report) };
+                        let html = claim.path().join(uri.strip_prefix("pvc://reports/").unwrap());
+                        let html = std::fs::read_to_string(html).unwrap();
+                        let said =
+                            format!("<span>{}</span> <small>{}<", there.gate.verdict(), there.gate.reason.as_str());
+                        assert!(html.contains(&said), "{lost} {more} {compared}: the page does not say {said}");
+                        there
+                    };
+                    let alone = there(&task).await;
                     // On the command line: a file, two URLs.
                     let arm = |plan: &job::Arm| Arm::parse(&plan.url, None, &[], false).unwrap();
                     let order = super::super::command_line::MeasureOrder {
@@ -335,16 +390,42 @@ mod tests {
                     };
                     let outcome = super::super::command_line::measure(&order).await;
                     let here = super::super::command_line::judgement(&order, &outcome);
-                    assert_eq!(here, there, "{lost} {metric} {compared}");
+                    assert_eq!(here, alone, "{lost} {more} {compared}");
+                    // What earlier releases lost is known in the cluster only, and to the page.
+                    if compared && retrieval.max_cumulative_drop.is_some() {
+                        task.earlier.promoted = vec![-0.045];
+                        let after = there(&task).await.gate.reason;
+                        assert_eq!(after == Reason::CumulativeDrop, lost > 0, "{lost} {more}: {after:?}");
+                    }
                 }
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_page_of_a_scheduled_run_says_what_became_worse_since_the_promotion() {
+        let (mount, claim) = (mounted(), tempfile::tempdir().unwrap());
+        let (candidate, _) = arm("a", 30).await;
+        let mut task = reported(task(mount.path(), candidate, None));
+        let mounts = Mounts { dataset: mount.path(), report: claim.path() };
+        let page = async |task: &EvaluateTask, run: &str| {
+            let report = report_of(evaluate(task, run, mounts).await.unwrap());
+            let Some(Kept::Written { uri, .. }) = &report.report else { panic!("{:?}", report.report) };
+            std::fs::read_to_string(claim.path().join(uri.strip_prefix("pvc://reports/").unwrap())).unwrap()
+        };
+        task.earlier.at_promotion = std::iter::once(("success@1".to_owned(), 0.85)).collect();
+        assert!(page(&task, "r1").await.contains("<span>Pass</span>"), "a drop of 0.05 is allowed");
+        task.earlier.at_promotion = std::iter::once(("success@1".to_owned(), 0.86)).collect();
+        let html = page(&task, "r2").await;
+        assert!(html.contains("<span>Fail</span> <small>WorseThanAtPromotion<"), "{html}");
+        assert!(html.contains("success@1 was 0.8600 when the revision was promoted and is 0.8000 now"), "{html}");
     }
 
     fn reported(mut task: EvaluateTask) -> EvaluateTask {
         task.report = Some(job::ReportTask {
             claim_name: "reports".to_owned(),
             path: "rag".to_owned(),
+            namespace: "team".to_owned(),
             release: "handbook".to_owned(),
             gate: "quality".to_owned(),
             expose_text: false,
@@ -492,6 +573,7 @@ mod tests {
         let task = job::ReportTask {
             claim_name: "c".repeat(63),
             path: "p".repeat(63),
+            namespace: "n".repeat(63),
             release: "r".repeat(40),
             gate: "g".repeat(40),
             expose_text: true,

@@ -6,8 +6,10 @@
 use std::path::Path;
 
 use super::Args;
+use crate::api::DataFrom;
 use crate::api::gate::{Compat, Metric, Missing};
 use crate::api::release::Mode;
+use crate::evaluation::dataset::Files;
 use crate::worker::job::ReportTask;
 
 /// The flags of a run on the command line that decide what is measured and how it is judged.
@@ -38,16 +40,35 @@ pub fn on_the_command_line(args: &Args) -> Vec<String> {
     vec![words.join(" ")]
 }
 
-/// From the files that a Job kept. Every query was asked, so what such a run does not name found nothing.
-pub fn from_kept(report: &ReportTask, candidate: &str, baseline: Option<&str>) -> Vec<String> {
-    let baseline = baseline.map(|file| format!(" --baseline {}", quoted(file))).unwrap_or_default();
+/// From the files that a Job kept. Every query was asked, so what such a run does not name found nothing. `files`: those
+/// of the data set below `mount`.
+pub fn from_kept(
+    report: &ReportTask,
+    from: &DataFrom,
+    (files, mount): (&Files, &Path),
+    candidate: &str,
+    baseline: Option<&str>,
+) -> Vec<String> {
+    let there = match (&from.config_map, &from.volume) {
+        (Some(map), _) => format!("the keys of ConfigMap {} as files", map.name),
+        (None, Some(volume)) => format!("the files of claim {}", volume.claim_name),
+        (None, None) => "the gate's data set".to_owned(),
+    };
+    let file = |file: &Path| quoted(&file.strip_prefix(mount).unwrap_or(file).display().to_string());
+    let mut words = vec!["rag evaluate --gate gate.yaml".to_owned()];
+    let mut flag = |name: &str, value: Option<String>| words.extend(value.map(|value| format!("--{name} {value}")));
+    flag("queries", files.queries.as_deref().map(file));
+    flag("qrels", Some(file(&files.qrels)));
+    flag("slices", files.slices.as_deref().map(file));
+    flag("nuggets", files.nuggets.as_deref().map(file));
+    flag("candidate", Some(quoted(candidate)));
+    flag("baseline", baseline.map(quoted));
+    words.push("--allow-missing".to_owned());
+    let (gate, namespace) = (quoted(&report.gate), quoted(&report.namespace));
     vec![
-        "# with the runs that are kept beside this page, and the gate's data set".to_owned(),
-        format!("kubectl get evalgate {} -o yaml > gate.yaml", quoted(&report.gate)),
-        format!(
-            "rag evaluate --gate gate.yaml --queries queries.jsonl --qrels qrels.tsv --candidate {}{baseline} --allow-missing",
-            quoted(candidate)
-        ),
+        format!("# in a directory with the runs that are kept beside this page, and {there}"),
+        format!("kubectl -n {namespace} get evalgate {gate} -o yaml > gate.yaml"),
+        words.join(" "),
     ]
 }
 
@@ -117,7 +138,87 @@ fn quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::api::{ConfigMapSource, VolumeSource};
+    use crate::evaluation::dataset::{Dataset, Form};
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// The flags of a line as a shell gives them to the program.
+    fn parsed(line: &str) -> Args {
+        let script = format!("for word in {line}; do printf '%s\\n' \"$word\"; done");
+        let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        let words = String::from_utf8(output.stdout).unwrap();
+        let words = words.lines().skip_while(|word| *word != "evaluate");
+        Line::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}")).args
+    }
+
+    #[test]
+    fn the_command_on_a_kept_page_reads_the_data_set_that_the_job_read() {
+        let mount = tempfile::tempdir().unwrap();
+        let root = mount.path();
+        for directory in ["", "my set"] {
+            std::fs::create_dir_all(root.join(directory).join("qrels")).unwrap();
+            for (name, text) in [
+                ("queries.jsonl", "{\"_id\":\"q1\",\"text\":\"one\"}\n"),
+                ("queries.tsv", "q1\tone\n"),
+                ("qrels.tsv", "query-id\tcorpus-id\tscore\nq1\td1\t1\n"),
+                ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\t2\n"),
+                ("qrels.txt", "q1 0 d1 3\n"),
+                ("qrels/test.txt", "q1 0 d1 4\n"),
+                ("dataset.jsonl", "{\"query_id\":\"q1\",\"text\":\"one\",\"qrels\":{\"d1\":5}}\n"),
+                ("test.jsonl", "{\"query_id\":\"q1\",\"text\":\"one\",\"qrels\":{\"d1\":6}}\n"),
+                ("slices.tsv", "q1\tdomain\tlegal\n"),
+                ("nuggets.jsonl", "{\"query_id\":\"q1\",\"nugget_id\":\"n\",\"doc_ids\":[\"d1\"]}\n"),
+            ] {
+                std::fs::write(root.join(directory).join(name), text).unwrap();
+            }
+        }
+        let map = DataFrom { config_map: Some(ConfigMapSource { name: "d".into(), keys: Vec::new() }), volume: None };
+        let volume = |path: &str| DataFrom {
+            config_map: None,
+            volume: Some(VolumeSource { claim_name: "sets".into(), path: path.into() }),
+        };
+        let below = root.join("my set");
+        let report = ReportTask {
+            claim_name: "reports".into(),
+            path: "rag".into(),
+            namespace: "team".into(),
+            release: "handbook".into(),
+            gate: "quality".into(),
+            expose_text: false,
+        };
+        for (from, files, baseline) in [
+            (map.clone(), Files::config_map(root), Some("b.run")),
+            (map.clone(), Files::trec_config_map(root), None),
+            (map, Files::jsonl_config_map(root), Some("b.run")),
+            (volume("my set"), Files::beir(&below, "test"), None),
+            (volume("my set"), Files::trec(&below, "test"), Some("b.run")),
+            (volume("my set"), Files::jsonl(&below, "test"), None),
+        ] {
+            let lines = from_kept(&report, &from, (&files, root), "a.run", baseline);
+            assert_eq!(lines[1], "kubectl -n team get evalgate quality -o yaml > gate.yaml");
+            let args = parsed(&lines[2]);
+            assert!(args.allow_missing && args.gate == Some("gate.yaml".into()), "{lines:?}");
+            assert_eq!((args.candidate.as_deref(), args.baseline.as_deref()), (Some("a.run"), baseline));
+            let at = |file: Option<std::path::PathBuf>| file.map(|file| root.join(file));
+            let found = Files {
+                form: Form::ByContent,
+                queries: at(args.queries),
+                qrels: at(args.qrels).unwrap(),
+                slices: at(args.slices),
+                nuggets: at(args.nuggets),
+            };
+            let digest = |files: &Files| Dataset::read(files).unwrap().digest().to_owned();
+            assert_eq!(digest(&found), digest(&files), "{lines:?}");
+        }
+    }
 
     #[test]
     fn secrets_of_a_url_are_left_out_and_paths_stay() {

@@ -15,6 +15,7 @@ use super::exit::{Failure, finish, job_input, report};
 use super::http;
 use super::job::{JobInput, PruneTask, Task, paths};
 use super::receipt::{Body, BuildReport, PruneReport, clip, whole};
+use super::store;
 use crate::api::reason::Reason;
 use crate::embedding::openai::Patience;
 use crate::store::embedded::{self, Pruned, prune};
@@ -65,7 +66,7 @@ impl Default for Places {
 pub fn run(args: Args) -> ExitCode {
     let input = match job_input() {
         Ok(input) => input,
-        Err(failure) => return report(Err(failure)),
+        Err(unread) => return unread.finish(),
     };
     let runtime = http::runtime();
     match input {
@@ -154,18 +155,7 @@ pub fn embedded_text(title: &str, text: &str) -> String {
     if title.is_empty() { text.to_owned() } else { format!("{title} {text}") }
 }
 
-/// How an error of the store ends a worker.
+/// How an error of the store ends a worker that writes versions or reads back what was written.
 pub fn store_failure(error: StoreError) -> Failure {
-    let reason = match &error {
-        StoreError::Io { .. } | StoreError::Sqlite { .. } => {
-            return Failure::unavailable(Reason::VectorStoreUnavailable.as_str(), error.to_string());
-        }
-        StoreError::Incomplete(_) | StoreError::Damaged { .. } | StoreError::NoChunk { .. } => Reason::CountMismatch,
-        StoreError::Exists(_) => Reason::NotOwned,
-        StoreError::Vector { .. } => Reason::DimensionMismatch,
-        StoreError::Format { .. } | StoreError::Name(_) | StoreError::TooMany { .. } | StoreError::NoKeyword => {
-            Reason::InvalidSpec
-        }
-    };
-    Failure::invalid(reason.as_str(), error.to_string())
+    store::failure(error, store::Incomplete::Lost)
 }

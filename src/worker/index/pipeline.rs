@@ -3,7 +3,9 @@
 //! Invariants: documents are written in the order in which they were read, whichever batch comes back
 //! first; a document is written whole or set aside whole, and one whose text the encoder refuses stops no
 //! other; at most `max_concurrency` batches are in flight
-//! and nothing is read while they and one more are full, so memory does not grow with the corpus.
+//! and nothing is read while they and one more are full, so texts and vectors in memory do not grow with the corpus.
+//! What does: the ledger, with an id, a place and a digest of each document (about 330 bytes with ids and paths of 24
+//! characters), the list of a source's files, and of a previous version a hash of each chunk (20 bytes and their table).
 
 use std::collections::VecDeque;
 use std::sync::Arc;

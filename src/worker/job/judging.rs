@@ -4,6 +4,8 @@
 //!
 //! Invariant: what the API server checks is said again, for files and for objects that were stored before a rule was.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::api::gate::{Compat, Method, Metric, Missing, RetrievalGate, Slices, Statistics};
@@ -80,6 +82,29 @@ pub fn slice_rules(slices: &Slices, rules: &[verdict::Rule]) -> Result<verdict::
     let least = u64::try_from(slices.min_queries).unwrap_or(0);
     verdict::SliceRules::new(slices.by.clone(), least, slices.worst_group_floor, slices.required.clone(), rules)
         .map_err(|e| e.to_string())
+}
+
+/// What is worse than it was when the revision was promoted, in words; `None`: nothing. Only required metrics with a
+/// margin are compared. `now`: the mean of a metric in this run.
+pub fn worse_than_at_promotion(
+    metrics: &[Metric],
+    then: &BTreeMap<String, f64>,
+    now: impl Fn(&str) -> Option<f64>,
+) -> Option<String> {
+    let worse = |metric: &Metric| {
+        let (then, now) = (*then.get(&metric.name)?, now(&metric.name)?);
+        let allowed = metric.margin.or_else(|| metric.relative_margin.map(|share| share * then))?;
+        let drop = then - now;
+        (drop > allowed).then(|| {
+            format!(
+                "{} was {then:.4} when the revision was promoted and is {now:.4} now on the same queries, a drop of \
+                 {drop:.4}; at most {allowed:.4} is allowed.",
+                metric.name
+            )
+        })
+    };
+    let told: Vec<String> = metrics.iter().filter(|metric| metric.required).filter_map(worse).collect();
+    (!told.is_empty()).then(|| told.join(" "))
 }
 
 /// Everything that a retrieval gate judges by, checked.

@@ -43,7 +43,7 @@ pub struct Args {
     /// PEM certificates to trust beside the built-in roots.
     #[arg(long)]
     pub ca_bundle: Option<PathBuf>,
-    /// Time limit of one request.
+    /// Time limit of one try; all tries of a request get 180 s, or twice this where that is longer.
     #[arg(long, default_value = "30s", value_parser = super::serve::duration_flag)]
     pub timeout: Duration,
     /// Sketch of an earlier probe, to compare with.
@@ -55,7 +55,7 @@ pub struct Args {
 pub fn run(args: Args) -> ExitCode {
     let input = match job_input() {
         Ok(input) => input,
-        Err(failure) => return report(Err(failure)),
+        Err(unread) => return unread.finish(),
     };
     let Some(input) = input else {
         let Some(url) = args.url.clone() else {
@@ -78,29 +78,33 @@ async fn from_task(task: &ProbeTask) -> Result<ProbeReport, Failure> {
 }
 
 async fn from_flags(args: Args, url: String) -> Result<(), Failure> {
-    let dimensions = args.dimensions.map(|dimensions| dimensions as usize);
+    let (dimensions, sketch) = (args.dimensions.map(|dimensions| dimensions as usize), args.sketch.clone());
+    let found = probe(&of_flags(args, url)?, dimensions, sketch.as_deref()).await?;
+    let text = serde_json::to_string_pretty(&found)
+        .map_err(|error| Failure::invalid("InternalError", format!("the report cannot be written: {error}")))?;
+    println!("{text}");
+    Ok(())
+}
+
+/// The client, as patient as that of a Job: what passes here passes there.
+fn of_flags(args: Args, url: String) -> Result<Client, Failure> {
     let endpoint = Endpoint {
         timeout: args.timeout,
         api_key: args.api_key_file,
         ca_bundle: args.ca_bundle,
-        patience: Patience::SERVE,
+        patience: Patience::BUILD,
         ..Endpoint::new(url)
     };
     let settings = Settings {
         model: args.model,
         // Only vectors as they come are looked at.
-        dimensions: dimensions.unwrap_or_default(),
+        dimensions: args.dimensions.map_or(0, |dimensions| dimensions as usize),
         normalize: false,
         query_prefix: args.query_prefix,
         passage_prefix: args.passage_prefix,
         max_input_tokens: crate::embedding::local::DEFAULT_MAX_INPUT_TOKENS,
     };
-    let client = Client::new(endpoint, settings).map_err(encoder::failure)?;
-    let found = probe(&client, dimensions, args.sketch.as_deref()).await?;
-    let text = serde_json::to_string_pretty(&found)
-        .map_err(|error| Failure::invalid("InternalError", format!("the report cannot be written: {error}")))?;
-    println!("{text}");
-    Ok(())
+    Client::new(endpoint, settings).map_err(encoder::failure)
 }
 
 /// Embeds the probe texts twice and measures.
@@ -152,4 +156,25 @@ fn dimensions(first: &[Vec<f32>], second: &[Vec<f32>], declared: Option<usize>) 
         }
     }
     Ok(expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn a_long_time_limit_is_waited_for() {
+        for (flags, seconds) in [(&["probe"][..], 180), (&["probe", "--timeout", "5m"][..], 600)] {
+            let client = of_flags(Line::parse_from(flags).args, "http://e:8080/v1".to_owned()).unwrap();
+            assert_eq!(client.total().as_secs(), seconds);
+        }
+    }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::api;
-use crate::embedding::probe;
+use crate::embedding::{Encoder, probe};
 
 /// Time between two measurements of the encoder: 64 texts, which a large encoder without an accelerator works on
 /// for seconds, and every pod asks.
@@ -20,10 +20,10 @@ const MEASURE_AGAIN_AT_MOST: Duration = Duration::from_secs(60);
 
 /// Compares the encoder in use with the one that built the version, again and again. What is found bars every raise
 /// of weight.
-pub(super) async fn measure(state: Arc<api::State>, every: Duration) {
+pub(super) async fn measure(state: Arc<api::State>, encoder: Arc<dyn Encoder>, every: Duration) {
     let (mut wait, mut said) = (MEASURE_AGAIN, true);
     loop {
-        match probe::vectors(state.engine.encoder()).await {
+        match probe::vectors(encoder.as_ref()).await {
             Ok(vectors) => {
                 let cosines = probe::cosines(state.engine.references(), &vectors);
                 match (said, cosines.same()) {

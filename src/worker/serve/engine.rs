@@ -4,8 +4,8 @@
 //! the same results.
 //!
 //! Invariants: the order of results is total (score descending, then id ascending); the first results are the
-//! same for every k; store reads run off the threads that answer, a bounded number at once, and evaluation never
-//! has more than half of that number.
+//! same for every k; store reads run off the threads that answer, a bounded number at once, also when their callers
+//! gave up, and evaluation never has more than half of that number.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -19,6 +19,7 @@ use crate::embedding::{EmbedError, Encoder, Side};
 use crate::store::embedded::EmbeddedIndex;
 use crate::store::{Filter, Manifest, Scored, StoreError, StoredChunk};
 use crate::worker::exit::Failure;
+use crate::worker::store::{self, Incomplete};
 
 /// Retrieval settings within their bounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -93,15 +94,15 @@ pub struct Engine {
     encoder: Arc<dyn Encoder>,
     settings: Settings,
     /// Searches at once: more than there are cores only take time from each other.
-    searches: Semaphore,
+    searches: Arc<Semaphore>,
     /// Those of them that [`Share::Half`] may take.
-    half: Semaphore,
+    half: Arc<Semaphore>,
 }
 
 impl Engine {
     /// Opens a version and checks that encoder and settings fit it. Blocks while it reads the vectors.
     pub fn open(directory: &Path, encoder: Arc<dyn Encoder>, settings: Settings) -> Result<Self, Failure> {
-        let index = EmbeddedIndex::open(directory).map_err(open_failure)?;
+        let index = EmbeddedIndex::open(directory).map_err(|error| store::failure(error, Incomplete::NotYet))?;
         let manifest = index.manifest();
         if manifest.dimensions != encoder.dimensions() {
             return Err(Failure::invalid(
@@ -130,7 +131,7 @@ impl Engine {
             ));
         }
         let cores = std::thread::available_parallelism().map_or(2, usize::from).max(2);
-        let (searches, half) = (Semaphore::new(cores), Semaphore::new(cores / 2));
+        let (searches, half) = (Arc::new(Semaphore::new(cores)), Arc::new(Semaphore::new(cores / 2)));
         Ok(Self { index: Arc::new(index), encoder, settings, searches, half })
     }
 
@@ -145,10 +146,6 @@ impl Engine {
     /// Vectors of the probe texts by the encoder that built the version.
     pub fn references(&self) -> &[Vec<f32>] {
         self.index.references()
-    }
-
-    pub fn encoder(&self) -> &dyn Encoder {
-        self.encoder.as_ref()
     }
 
     /// The best k chunks.
@@ -208,12 +205,17 @@ impl Engine {
     ) -> Result<T, SearchError> {
         let stopped = |error: tokio::sync::AcquireError| SearchError::Stopped(error.to_string());
         // First the narrow gate: who waits here is not before users in the queue behind it.
-        let _half = match share {
+        let half = match share {
             Share::Whole => None,
-            Share::Half => Some(self.half.acquire().await.map_err(stopped)?),
+            Share::Half => Some(self.half.clone().acquire_owned().await.map_err(stopped)?),
         };
-        let _turn = self.searches.acquire().await.map_err(stopped)?;
-        apart(work).await
+        let turn = self.searches.clone().acquire_owned().await.map_err(stopped)?;
+        // The work goes on when nobody waits for it any more, so it is the work that holds the turn.
+        apart(move || {
+            let _held = (half, turn);
+            work()
+        })
+        .await
     }
 }
 
@@ -252,24 +254,6 @@ fn retrieve(
     };
     hits.truncate(question.k);
     Ok(hits)
-}
-
-fn open_failure(error: StoreError) -> Failure {
-    match error {
-        // A claim that is not mounted yet, or a version still being written: may be there next time.
-        StoreError::Io { .. } | StoreError::Incomplete(_) => {
-            Failure::unavailable("SourceUnavailable", error.to_string())
-        }
-        StoreError::Damaged { .. }
-        | StoreError::Format { .. }
-        | StoreError::Exists(_)
-        | StoreError::Name(_)
-        | StoreError::Vector { .. }
-        | StoreError::TooMany { .. }
-        | StoreError::NoKeyword
-        | StoreError::NoChunk { .. }
-        | StoreError::Sqlite { .. } => Failure::invalid("ChecksFailed", error.to_string()),
-    }
 }
 
 #[cfg(test)]
@@ -364,6 +348,24 @@ mod tests {
         assert_eq!(hits.len(), 1);
         drop(hold);
         runs.try_collect::<Vec<()>>().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_read_that_nobody_waits_for_keeps_its_turn_until_it_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = engine(dir.path());
+        let turns = engine.searches.available_permits();
+        let (hold, open) = std::sync::mpsc::channel();
+        let open = Arc::new(std::sync::Mutex::new(open));
+        for share in [Share::Whole, Share::Half] {
+            let caller = engine.blocking(share, held(open.clone()));
+            assert!(caller.now_or_never().is_none(), "it is under way, and now its caller is gone");
+        }
+        assert_eq!((engine.searches.available_permits(), engine.half.available_permits()), (turns - 2, turns / 2 - 1));
+        drop(hold);
+        let all = u32::try_from(turns).unwrap();
+        drop(at_once(engine.searches.acquire_many(all)).await.unwrap());
+        assert_eq!(engine.half.available_permits(), turns / 2);
     }
 
     #[tokio::test]

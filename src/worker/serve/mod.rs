@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use super::encoder::{self, Mounts};
 use super::exit::{Failure, finish, job_input, report};
 use super::http::{self, Stop};
-use super::job::{ServeTask, Task, digest, paths};
+use super::job::{self, ServeTask, Task, digest, paths};
 use crate::api::names::{PORT_EVALUATION, PORT_HEALTH, PORT_TRAFFIC};
 use crate::api::release::{Fusion, Mode, Retrieval, Rrf};
 use crate::embedding::Encoder;
@@ -98,7 +98,7 @@ pub fn duration_flag(text: &str) -> Result<Duration, String> {
 pub fn run(args: Args) -> ExitCode {
     let input = match job_input() {
         Ok(input) => input,
-        Err(failure) => return report(Err(failure)),
+        Err(unread) => return unread.finish(),
     };
     let Some(input) = input else {
         let (Some(index), Some(model)) = (args.index.clone(), args.model.clone()) else {
@@ -143,18 +143,18 @@ async fn from_flags(args: Args, index: PathBuf, model: &Path) -> Result<(), Fail
         limits: Limits::default(),
         measure_every: MEASURE_EVERY,
     };
-    until_signal(start(config, Arc::new(local), listeners).await?, args.drain).await
+    until_signal(start(config, Encoders::one(Arc::new(local)), listeners).await?, args.drain).await
 }
 
 async fn from_task(args: Args, task: ServeTask) -> Result<(), Failure> {
     let root = args.index.unwrap_or_else(|| paths::INDEX.into());
-    let client = encoder::client(&task.encoder, Patience::SERVE, &Mounts::default())?;
+    let encoders = Encoders::of(&task.encoder, &Mounts::default())?;
     let listeners = Listeners {
         traffic: listen_in_pod(args.listen, PORT_TRAFFIC, "search").await?,
         evaluation: listen_in_pod(args.evaluation, PORT_EVALUATION, "evaluation").await?,
         health: listen_in_pod(args.health, PORT_HEALTH, "health").await?,
     };
-    until_signal(start(Config::of(task, &root)?, Arc::new(client), listeners).await?, args.drain).await
+    until_signal(start(Config::of(task, &root)?, encoders, listeners).await?, args.drain).await
 }
 
 /// Every address of the pod: both families where there are two, else IPv4 alone.
@@ -270,6 +270,34 @@ impl Listeners {
     }
 }
 
+/// The pinned encoder, for its two uses.
+///
+/// Why two: a query may wait seconds only, since a person waits for it, while the 64 texts of the measurement may take
+/// as long as a build's would; and a measurement must not take the turn of a query.
+pub struct Encoders {
+    /// Encodes queries.
+    pub queries: Arc<dyn Encoder>,
+    /// Is held against the encoder of the index.
+    pub measured: Arc<dyn Encoder>,
+}
+
+impl Encoders {
+    /// One for both: it is in this process, or what it answers is set.
+    pub fn one(encoder: Arc<dyn Encoder>) -> Self {
+        Self { queries: encoder.clone(), measured: encoder }
+    }
+
+    /// Two clients of the endpoint that a job input names.
+    fn of(encoder: &job::Encoder, mounts: &Mounts) -> Result<Self, Failure> {
+        // One request more in flight than the user allows is the least that takes no query's turn.
+        let measured = job::Encoder { max_concurrency: 1, ..encoder.clone() };
+        Ok(Self {
+            queries: Arc::new(encoder::client(encoder, Patience::SERVE, mounts)?),
+            measured: Arc::new(encoder::client(&measured, Patience::BUILD, mounts)?),
+        })
+    }
+}
+
 /// A running server; dropping it stops it.
 pub struct Server {
     pub traffic: SocketAddr,
@@ -308,10 +336,11 @@ impl Server {
 }
 
 /// Opens the version, checks that it is the promised one, and starts answering.
-pub async fn start(config: Config, encoder: Arc<dyn Encoder>, listeners: Listeners) -> Result<Server, Failure> {
+pub async fn start(config: Config, encoders: Encoders, listeners: Listeners) -> Result<Server, Failure> {
+    let Encoders { queries, measured } = encoders;
     let settings = engine::Settings::of(&config.retrieval)?;
     let directory = config.index.clone();
-    let engine = tokio::task::spawn_blocking(move || engine::Engine::open(&directory, encoder, settings))
+    let engine = tokio::task::spawn_blocking(move || engine::Engine::open(&directory, queries, settings))
         .await
         .map_err(|error| Failure::invalid("InternalError", format!("opening the index stopped: {error}")))??;
     check(&config, engine.manifest())?;
@@ -325,7 +354,7 @@ pub async fn start(config: Config, encoder: Arc<dyn Encoder>, listeners: Listene
         answers.serve(evaluation, api::router(state.clone(), request::Port::Evaluation)),
         health_stop.serve(health, api::health(state.clone())),
     ];
-    let measuring = tokio::spawn(drift::measure(state.clone(), config.measure_every));
+    let measuring = tokio::spawn(drift::measure(state.clone(), measured, config.measure_every));
     let (traffic, evaluation, health) = addresses;
     Ok(Server { traffic, evaluation, health, state, answers, health_stop, tasks, measuring })
 }
@@ -369,3 +398,82 @@ pub fn revision(manifest: &crate::store::Manifest, retrieval: &Retrieval) -> Str
 
 /// Exit code of a command line that cannot be meant.
 const USAGE: u8 = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use axum::Json;
+    use axum::http::{HeaderMap, StatusCode, header};
+    use axum::response::{IntoResponse as _, Response};
+    use serde_json::{Value, json};
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::embedding::{Side, probe};
+
+    /// An embedding server that answers one text at once. Several it refuses for a moment as often as `busy` says, and
+    /// then holds them until a single text was answered.
+    #[derive(Clone)]
+    struct SlowWithMany {
+        busy: Arc<AtomicU32>,
+        answered: watch::Sender<bool>,
+        held: watch::Sender<bool>,
+    }
+
+    impl SlowWithMany {
+        async fn answer(self, Json(body): Json<Value>) -> Response {
+            let texts = body["input"].as_array().unwrap().len();
+            if texts == 1 {
+                self.answered.send_replace(true);
+            } else {
+                let busy = |left: u32| left.checked_sub(1);
+                if self.busy.fetch_update(Ordering::SeqCst, Ordering::SeqCst, busy).is_ok() {
+                    let again = HeaderMap::from_iter([(header::RETRY_AFTER, "0".parse().unwrap())]);
+                    return (StatusCode::SERVICE_UNAVAILABLE, again).into_response();
+                }
+                self.held.send_replace(true);
+                self.answered.subscribe().wait_for(|answered| *answered).await.unwrap();
+            }
+            let vectors: Vec<Value> =
+                (0..texts).map(|index| json!({"index": index, "embedding": [1.0, 0.0]})).collect();
+            Json(json!({"data": vectors})).into_response()
+        }
+    }
+
+    #[tokio::test]
+    async fn the_measurement_has_the_patience_of_a_build_and_takes_no_query_s_turn() {
+        // More refusals than a query bears.
+        let busy = Patience::SERVE.attempts + 1;
+        let server = SlowWithMany {
+            busy: Arc::new(AtomicU32::new(busy)),
+            answered: watch::channel(false).0,
+            held: watch::channel(false).0,
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/v1", listener.local_addr().unwrap());
+        let handler = {
+            let server = server.clone();
+            move |body| server.clone().answer(body)
+        };
+        let router = axum::Router::new().route("/v1/embeddings", axum::routing::post(handler));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let encoder: job::Encoder = serde_json::from_value(json!({
+            "identity": {"model": "m", "revision": "", "dimensions": 2, "distance": "Cosine", "normalize": true,
+                "prefixes": {"query": "", "passage": ""}, "maxInputTokens": 512},
+            "url": url, "model": "m", "batchSize": 64, "maxConcurrency": 1, "timeout": "30s", "apiKey": false,
+            "caBundle": false}))
+        .unwrap();
+        let encoders = Encoders::of(&encoder, &Mounts::default()).unwrap();
+        let measuring = tokio::spawn(async move { probe::vectors(encoders.measured.as_ref()).await });
+        // Whatever ends first: a measurement that is given up never holds anything.
+        let mut held = server.held.subscribe();
+        tokio::select! {
+            _ = held.wait_for(|held| *held) => {}
+            () = async { while !measuring.is_finished() { tokio::task::yield_now().await } } => {}
+        }
+        let query = encoders.queries.embed(&["a question".to_owned()], Side::Query).await;
+        assert_eq!(query.unwrap(), [[1.0, 0.0]]);
+        assert_eq!(measuring.await.unwrap().unwrap().len(), probe::TEXTS.len());
+    }
+}

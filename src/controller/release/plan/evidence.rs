@@ -2,6 +2,8 @@
 //!
 //! Invariants: sums count revisions that were promoted and still stand, since the anchor; another dataset begins anew.
 
+use std::collections::BTreeMap;
+
 use super::Draft;
 use crate::api::release::{FrozenGate, GateEvidence, GateProgress, MetricEvidence, When};
 
@@ -43,6 +45,12 @@ impl Draft<'_> {
         let before = self.evidence_of_stable(gate);
         let metrics = gate.spec.retrieval.iter().flat_map(|retrieval| &retrieval.metrics);
         metrics.map(|metric| since_anchor(before, &metric.name)).collect()
+    }
+
+    /// The means that a gate measured of stable before it was promoted, by metric.
+    pub(super) fn means_at_promotion(&self, gate: &FrozenGate) -> BTreeMap<String, f64> {
+        let metrics = self.evidence_of_stable(gate).into_iter().flat_map(|evidence| &evidence.metrics);
+        metrics.map(|metric| (metric.name.clone(), metric.mean)).collect()
     }
 
     /// The sums begin anew; `false`: there are none.

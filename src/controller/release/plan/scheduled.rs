@@ -13,16 +13,16 @@ use kube::ResourceExt;
 
 use super::Draft;
 use super::gates::Run;
-use crate::api::gate::{Metric, VerdictWord};
+use crate::api::gate::VerdictWord;
 use crate::api::reason::VerdictReason;
-use crate::api::release::{FrozenGate, GateEvidence, GateProgress, ScheduledRun, When};
+use crate::api::release::{FrozenGate, GateProgress, ScheduledRun, When};
 use crate::api::{EvalGate, Reason};
 use crate::controller::condition::{State, parse_time};
 use crate::controller::event::{Note, cut};
 use crate::controller::read::Referred;
 use crate::controller::release::revision::Snapshot;
 use crate::controller::schedule::Schedule;
-use crate::worker::job::spec_digest;
+use crate::worker::job::{spec_digest, worse_than_at_promotion};
 
 impl Draft<'_> {
     /// Goes on with the runs of stable, begins those that are due, and forgets those of another revision.
@@ -104,6 +104,7 @@ impl Draft<'_> {
     fn go_on(&mut self, mut entry: ScheduledRun, gate: &EvalGate, snapshot: &Snapshot) {
         let Some(frozen) = checked_gate(gate) else { return };
         let mut task = self.task(&frozen, snapshot, None);
+        task.earlier.at_promotion = self.means_at_promotion(&frozen);
         if super::gates::without_report(&entry.run) {
             task.report = None;
         }
@@ -158,17 +159,11 @@ impl Draft<'_> {
         let Some(retrieval) = gate.spec.retrieval.as_ref().filter(|_| run.verdict == Some(VerdictWord::Pass)) else {
             return;
         };
-        let Some(evidence) = self.evidence_of_stable(gate) else { return };
-        let told: Vec<String> = retrieval
-            .metrics
-            .iter()
-            .filter(|metric| metric.required)
-            .filter_map(|metric| worse(metric, evidence, run.metrics.iter().find(|m| m.name == metric.name)?.candidate))
-            .collect();
-        if !told.is_empty() {
+        let now = |name: &str| Some(run.metrics.iter().find(|metric| metric.name == name)?.candidate);
+        if let Some(told) = worse_than_at_promotion(&retrieval.metrics, &self.means_at_promotion(gate), now) {
             run.verdict = Some(VerdictWord::Fail);
             run.reason = Some(VerdictReason::WorseThanAtPromotion.as_str().to_owned());
-            run.message = Some(cut(&told.join(" ")));
+            run.message = Some(cut(&told));
         }
     }
 
@@ -213,19 +208,5 @@ fn checked_gate(gate: &EvalGate) -> Option<FrozenGate> {
         spec_digest: wanted,
         dataset_digest: Some(dataset.digest.clone()),
         spec: gate.spec.clone(),
-    })
-}
-
-/// What is worse than it was, in words.
-fn worse(metric: &Metric, evidence: &GateEvidence, now: f64) -> Option<String> {
-    let then = evidence.metrics.iter().find(|known| known.name == metric.name)?.mean;
-    let allowed = metric.margin.or_else(|| metric.relative_margin.map(|share| share * then))?;
-    let drop = then - now;
-    (drop > allowed).then(|| {
-        format!(
-            "{} was {then:.4} when the revision was promoted and is {now:.4} now on the same queries, a drop of {drop:.4}; \
-             at most {allowed:.4} is allowed.",
-            metric.name
-        )
     })
 }

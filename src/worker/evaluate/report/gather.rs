@@ -6,7 +6,7 @@ use super::page::{
     AnswerList, Arm, Counts, MetricLine, Numbers, Page, Ranked, Seen, SliceLine, Spread, Worst, WorstQuery, deciding,
 };
 use crate::evaluation::dataset::Dataset;
-use crate::evaluation::metric::Judgments;
+use crate::evaluation::metric::{Judgments, Metric};
 use crate::evaluation::paired::certifiable_margin;
 use crate::evaluation::run::{Hit, Run};
 use crate::evaluation::verdict::{
@@ -62,8 +62,8 @@ pub fn page(gate: &Gate, found: Option<Found<'_>>, judged: &GateJudged, told: &T
         seen: found.map(|found| seen(&found, told)),
         slices: found.map(|found| slices(gate, found.measured, judged)).unwrap_or_default(),
         facts: found.map(|found| found.measured.facts.clone()),
-        spreads: found.map(|found| spreads(&found, metrics.len())).unwrap_or_default(),
-        worst: found.and_then(|found| worst(&found, decides?, metrics.get(decides?)?, told.expose_text)),
+        spreads: found.map(|found| spreads(&found, gate)).unwrap_or_default(),
+        worst: found.and_then(|found| worst(&found, gate, decides?, told.expose_text)),
         repeat: told.repeat.clone(),
         metrics,
     }
@@ -181,14 +181,14 @@ fn slice(gate: &Gate, found: &SliceRow, judged: &SliceJudged, whole: &Row) -> Op
     })
 }
 
-/// What each query gave, by metric. Queries without a relevant document are in no comparison.
-fn spreads(found: &Found<'_>, metrics: usize) -> Vec<Spread> {
-    let of_metric = |i: usize| {
-        let mut values: Vec<f64> = per_query(found, i).map(|query| query.value).collect();
+/// What each query gave, by metric.
+fn spreads(found: &Found<'_>, gate: &Gate) -> Vec<Spread> {
+    let of_metric = |(i, rule): (usize, &Rule)| {
+        let mut values: Vec<f64> = per_query(found, i, rule.metric()).map(|query| query.value).collect();
         values.sort_unstable_by(f64::total_cmp);
         Spread { values, differences: found.measured.comparison.baseline.is_some() }
     };
-    (0..metrics).map(of_metric).collect()
+    gate.judging.rules.iter().enumerate().map(of_metric).collect()
 }
 
 /// One query's value of one metric.
@@ -201,13 +201,15 @@ struct Valued<'a> {
     value: f64,
 }
 
-fn per_query<'a>(found: &Found<'a>, metric: usize) -> impl Iterator<Item = Valued<'a>> {
+/// The queries that a metric's row speaks of: with a baseline those on which lists can differ, else all that it counts.
+fn per_query<'a>(found: &Found<'a>, column: usize, metric: Metric) -> impl Iterator<Item = Valued<'a>> {
     let comparison = &found.measured.comparison;
     found.dataset.judged().enumerate().filter_map(move |(i, (id, judgments))| {
-        let candidate = *comparison.candidate.get(i)?.get(metric)?;
+        let candidate = *comparison.candidate.get(i)?.get(column)?;
         let baseline = match &comparison.baseline {
-            Some(_) if judgments.relevant() == 0 => return None,
-            Some(values) => Some(*values.get(i)?.get(metric)?),
+            _ if !metric.counts(judgments) => return None,
+            Some(_) if !metric.can_differ(judgments) => return None,
+            Some(values) => Some(*values.get(i)?.get(column)?),
             None => None,
         };
         let value = baseline.map_or(candidate, |baseline| candidate - baseline);
@@ -216,15 +218,16 @@ fn per_query<'a>(found: &Found<'a>, metric: usize) -> impl Iterator<Item = Value
 }
 
 /// The queries that lost most; without a baseline those of the lowest value.
-fn worst(found: &Found<'_>, metric: usize, line: &MetricLine, expose_text: bool) -> Option<Worst> {
+fn worst(found: &Found<'_>, gate: &Gate, column: usize, expose_text: bool) -> Option<Worst> {
+    let metric = gate.judging.rules.get(column)?.metric();
     let differences = found.measured.comparison.baseline.is_some();
     let lost = |query: &Valued<'_>| if differences { query.value < 0.0 } else { query.value < 1.0 };
-    let mut queries: Vec<Valued<'_>> = per_query(found, metric).filter(lost).collect();
+    let mut queries: Vec<Valued<'_>> = per_query(found, column, metric).filter(lost).collect();
     queries.sort_unstable_by(|a, b| a.value.total_cmp(&b.value).then_with(|| a.id.cmp(b.id)));
     let of = queries.len();
     queries.truncate(MOST_QUERIES);
     Some(Worst {
-        metric: line.name.clone(),
+        metric: metric.to_string(),
         differences,
         of,
         queries: queries.iter().map(|query| worst_query(found, query, expose_text)).collect(),
@@ -255,4 +258,52 @@ fn answer(arm: &'static str, hits: &[Hit], other: Option<&[Hit]>, judgments: &Ju
         elsewhere: ranks.get(hit.document.as_str()).copied(),
     };
     AnswerList { arm, documents: hits.iter().take(MOST_DOCUMENTS).map(ranked).collect(), of: hits.len() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::gate::{Baseline, Statistics};
+    use crate::evaluation::dataset::{Files, Form};
+    use crate::worker::evaluate::command_line::{MeasureOrder, measure};
+    use crate::worker::evaluate::plan::{self, metric_flag};
+
+    /// Of two queries one has a relevant document and no nugget, the other a nugget and no relevant document.
+    #[tokio::test]
+    async fn each_metric_shows_the_queries_that_it_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let files = Files {
+            form: Form::ByContent,
+            queries: None,
+            qrels: file("qrels.txt", "q1 0 d1 1\nq2 0 d2 0\n"),
+            slices: None,
+            nuggets: Some(file("nuggets.jsonl", r#"{"query_id":"q2","nugget_id":"n","doc_ids":["d2"]}"#)),
+        };
+        let arm = |name: &str, second: &str| {
+            let run = format!("q1 Q0 d1 1 1 r\nq2 Q0 {second} 1 1 r\n");
+            plan::Arm::parse(file(name, &run).to_str().unwrap(), None, &[], false).unwrap()
+        };
+        let metrics = ["taskRecall@1:margin=0.05", "success@1:margin=0.05"].map(|flag| metric_flag(flag).unwrap());
+        let gate = Gate::new(metrics.to_vec(), Statistics::default(), None, None, Baseline::Stable).unwrap();
+        let expected: [(bool, &[f64], &[f64]); 2] = [(true, &[-1.0], &[0.0]), (false, &[0.0], &[0.0, 1.0])];
+        for (compared, of_nuggets, of_relevance) in expected {
+            let order = MeasureOrder {
+                files: files.clone(),
+                gate: gate.clone(),
+                candidate: arm("a.run", "other"),
+                baseline: compared.then(|| arm("b.run", "d2")),
+                corpus: None,
+            };
+            let outcome = measure(&order).await.unwrap_or_else(|stopped| panic!("{stopped}"));
+            let spreads = spreads(&outcome.found(), &order.gate);
+            assert_eq!((spreads[0].values.as_slice(), spreads[1].values.as_slice()), (of_nuggets, of_relevance));
+            let worst = worst(&outcome.found(), &order.gate, 0, false).unwrap();
+            assert_eq!((worst.metric.as_str(), worst.of, worst.queries[0].id.as_str()), ("taskRecall@1", 1, "q2"));
+        }
+    }
 }

@@ -166,6 +166,7 @@ mod tests {
         let task = ReportTask {
             claim_name: "c".to_owned(),
             path: String::new(),
+            namespace: "team".to_owned(),
             release: "handbook".to_owned(),
             gate: gate.to_owned(),
             expose_text: false,
@@ -178,6 +179,7 @@ mod tests {
         let task = |path: &str, gate: &str| ReportTask {
             claim_name: "c".to_owned(),
             path: path.to_owned(),
+            namespace: "team".to_owned(),
             release: "handbook".to_owned(),
             gate: gate.to_owned(),
             expose_text: false,

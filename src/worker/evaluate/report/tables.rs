@@ -135,7 +135,7 @@ fn counts(page: &Page, seen: &Seen) -> String {
         (counts.missing_in_baseline, "not named by the baseline's run (they count 0)"),
         (
             counts.without_relevant_document,
-            "without a relevant document (they count 0 in the means, and in no comparison)",
+            "without a relevant document (metrics of relevance count them as 0 in the means, and in no comparison)",
         ),
         (counts.unjudged, "without judgments (not counted)"),
     ];

@@ -20,7 +20,7 @@ use crate::controller::plan::{Action, ChildKind};
 use crate::controller::pod::job_name;
 use crate::controller::release::render;
 use crate::controller::release::revision::Snapshot;
-use crate::worker::job::{Counting, EvaluateTask, JobInput, ReportTask, Task, digest, run_inputs};
+use crate::worker::job::{Counting, Earlier, EvaluateTask, JobInput, ReportTask, Task, digest, run_inputs};
 use crate::worker::receipt::EvaluateReport;
 
 /// How long a pod may take to start before its report is given up.
@@ -179,9 +179,15 @@ impl Draft<'_> {
             spec_digest: gate.spec_digest.clone(),
             candidate: arm(candidate),
             baseline: baseline.filter(|_| compared).map(arm),
+            earlier: Earlier {
+                max_cumulative_drop: retrieval.and_then(|r| r.max_cumulative_drop),
+                promoted: self.promoted_differences(gate),
+                ..Earlier::default()
+            },
             report: gate.spec.report.as_ref().map(|report| ReportTask {
                 claim_name: report.claim_name.clone(),
                 path: report.path.clone(),
+                namespace: namespace.clone(),
                 release: self.release.name_any(),
                 gate: gate.name.clone(),
                 expose_text: gate.spec.expose_text,
