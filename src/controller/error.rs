@@ -22,6 +22,9 @@ pub enum Error {
     /// A name that we need is taken: nothing of that object is written.
     #[error("{what} is not ours: delete or rename it")]
     NotOwned { what: String },
+    /// The status of one of our own objects is refused.
+    #[error("the API server refuses the {what}: {why}")]
+    Unsaid { what: String, why: String },
     #[error("broken invariant: {0}")]
     Bug(String),
 }
@@ -42,6 +45,8 @@ pub enum Class {
     /// The API server takes an object of ours not as it is: said in the status of its owner, and tried again with
     /// growing delay.
     Refused,
+    /// So is the status itself: a warning, and tried again with growing delay.
+    Unsaid,
     /// Ours to mend: an error log, a counter, and tried again in five minutes.
     Bug,
 }
@@ -60,12 +65,12 @@ impl Error {
         }
     }
 
-    /// A failed write of an object's own status: what it says is ours alone, so a refusal is our fault.
+    /// A failed write of an object's own status: a refusal cannot be said where it belongs.
     pub fn write_status(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let what = what.into();
         move |source| match &source {
             kube::Error::Api(status) if refuses(status) && !lacks_right(status) => {
-                Self::Bug(format!("{what} is refused: {}", status.message))
+                Self::Unsaid { what, why: shortened(&status.message, WHY) }
             }
             _ => Self::write(what)(source),
         }
@@ -83,6 +88,7 @@ impl Error {
             Self::Timeout { .. } => Class::Transient,
             Self::Conflict { .. } => Class::Conflict,
             Self::NotOwned { .. } => Class::NotOwned,
+            Self::Unsaid { .. } => Class::Unsaid,
             Self::Bug(_) => Class::Bug,
         }
     }

@@ -191,6 +191,12 @@ fn failed<C: Controlled>(
             ctx.events.send(object, Note::warning(Reason::Forbidden, text));
             Requeue::requeue(delay)
         }
+        Class::Unsaid => {
+            let delay = later();
+            tracing::warn!(object = key, %error, retry_seconds = delay.as_secs(), "a status is refused");
+            ctx.events.send(object, Note::warning(Reason::Refused, format!("{error}.")));
+            Requeue::requeue(delay)
+        }
         Class::Refused => {
             ctx.metrics.error(C::WORD);
             let (failures, delay) = ctx.failures.next(key);

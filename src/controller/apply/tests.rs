@@ -339,10 +339,12 @@ async fn where_the_route_may_not_stay_it_is_written_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_status_that_is_refused_is_our_fault_and_its_words_are_bounded_elsewhere() {
+async fn each_refusal_is_met_in_its_own_way_and_its_words_are_bounded() {
     let server = Server::answering([no()]).await;
     let error = server.carry_out(&release(), deciding(vec![job()])).await.unwrap_err();
-    assert!(error.class() == Class::Bug && error.to_string().contains("status of RagRelease team/shop"), "{error}");
+    assert!(error.class() == Class::Unsaid && error.refusal().is_none(), "{error}");
+    assert!(error.to_string().contains("status of RagRelease team/shop: admission webhook"), "{error}");
+    assert_eq!(server.calls().len(), 1, "nothing is done that is not decided");
     let long: &str = "no ".repeat(2_000).leak();
     let server = Server::answering([Answer::Told(StatusCode::BAD_REQUEST, long)]).await;
     let error = server.carry_out(&release(), only(vec![job()])).await.unwrap_err();
