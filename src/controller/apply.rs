@@ -28,8 +28,9 @@ use super::read::is_owned;
 use super::route::HTTPRoute;
 use crate::api::names;
 
-/// Carries `plan` out for `object`, as it was read; `seen`: when the observation behind the plan was complete.
-pub async fn carry_out<K, S>(ctx: &Context, object: &K, plan: Plan<S>, seen: Instant) -> Result<(), Error>
+/// Carries `plan` out for `object`, as it was read; `key`: how logs name it; `seen`: when the observation behind the plan
+/// was complete.
+pub async fn carry_out<K, S>(ctx: &Context, key: &str, object: &K, plan: Plan<S>, seen: Instant) -> Result<(), Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + HasStatus<Status = S>
@@ -72,7 +73,7 @@ where
         let route_sent = action.writes_route().then(Instant::now);
         let done = perform(ctx, &api, object, &namespace, &mut resource_version, action).await;
         if let (Some(sent), Some(rollback)) = (route_sent, plan.rollback) {
-            measure(ctx, &object.name_any(), rollback, rollback.since.unwrap_or(seen), sent);
+            measure(ctx, key, rollback, rollback.since.unwrap_or(seen), sent);
         }
         match done {
             // A Job over its quota is no reason to leave a Service unmade: each action has a precondition of its own.
@@ -84,11 +85,11 @@ where
 }
 
 /// How long it took to take traffic away.
-fn measure(ctx: &Context, object: &str, rollback: Rollback, since: Instant, sent: Instant) {
+fn measure(ctx: &Context, key: &str, rollback: Rollback, since: Instant, sent: Instant) {
     let own = sent.saturating_duration_since(since);
     ctx.metrics.rollback_sent(own.as_secs_f64());
     tracing::info!(
-        object,
+        object = key,
         reason = rollback.reason.as_str(),
         own_ms = own.as_secs_f64() * 1_000.0,
         answered_ms = since.elapsed().as_secs_f64() * 1_000.0,

@@ -119,8 +119,9 @@ async fn one<C: Controlled>(guard: &DeserializeGuard<C::Object>, ctx: &Context) 
     let seen = Instant::now();
     let plan = C::plan(&live, &observed);
     let requeue = plan.requeue;
-    apply::carry_out(ctx, &live, plan, seen).await?;
-    if ctx.refusals.clear(&key::<C>(live.meta())) {
+    let key = key::<C>(live.meta());
+    apply::carry_out(ctx, &key, &live, plan, seen).await?;
+    if ctx.refusals.clear(&key) {
         // Nothing is refused any more: the status is told so.
         return Ok(Requeue::requeue(Duration::ZERO));
     }

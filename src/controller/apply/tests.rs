@@ -119,7 +119,7 @@ impl Server {
     }
 
     async fn carry_out(&self, release: &RagRelease, plan: Plan<RagReleaseStatus>) -> Result<(), Error> {
-        carry_out(&self.ctx, release, plan, Instant::now()).await
+        carry_out(&self.ctx, "release/team/shop", release, plan, Instant::now()).await
     }
 }
 
