@@ -57,9 +57,12 @@ impl Draft<'_> {
     fn clocks(&mut self, target: &Target) {
         let (now, paused) = (self.now(), self.paused());
         let ready = condition::find(&self.old.conditions, ConditionType::Ready);
-        let was = |reason: Reason| ready.is_some_and(|c| c.reason == reason.as_str());
-        let taken = was(Reason::Refused) && self.seen.refusal.is_none();
-        if (was(Reason::InvalidSpec) || taken) && matches!(target, Target::Revision(_)) {
+        let was_wrong = ready.is_some_and(|c| c.reason == Reason::InvalidSpec.as_str());
+        // Pods that are refused are waited for, and nobody of ours is told when they are taken: only a write stalls.
+        let stalled = condition::find(&self.old.conditions, ConditionType::Stalled);
+        let was_refused = stalled.is_some_and(|c| c.reason == Reason::Refused.as_str());
+        let taken = was_refused && self.seen.refusal.is_none();
+        if (was_wrong || taken) && matches!(target, Target::Revision(_)) {
             self.progressed();
         }
         let Some(candidate) = self.plan.status.candidate.as_mut() else { return };

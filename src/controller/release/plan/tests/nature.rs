@@ -136,12 +136,16 @@ impl Sim {
     pub fn react(&mut self) -> bool {
         let mut changed = self.jobs_end();
         for deployment in &mut self.deployments {
-            let ready = !self.not_ready.contains(&deployment.labels()[names::LABEL_REVISION]);
+            let revision = &deployment.labels()[names::LABEL_REVISION];
+            let refused = self.refused_pods.contains(revision);
+            let ready = !refused && !self.not_ready.contains(revision);
+            let failure = json!([{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: pods"}]);
             let replicas = deployment.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1);
             let status = Some(DeploymentStatus {
                 observed_generation: deployment.metadata.generation,
                 updated_replicas: Some(replicas),
                 available_replicas: Some(if ready { replicas } else { 0 }),
+                conditions: refused.then(|| serde_json::from_value(failure).unwrap()),
                 ..DeploymentStatus::default()
             });
             changed |= deployment.status != status;

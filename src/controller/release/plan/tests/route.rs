@@ -262,6 +262,25 @@ fn a_kind_that_is_refused_holds_only_itself() {
     assert_eq!(sim.candidate().weight, 5, "{}", sim.message());
 }
 
+/// The Deployment is taken and its pods are not: waited for without turning, and the deadline counts.
+#[test]
+fn pods_that_are_refused_are_told_and_the_deadline_counts() {
+    let mut sim = Sim::serving(release(&[], &STEPS));
+    sim.version_ready("v2");
+    sim.pass();
+    let revision = sim.candidate().revision;
+    sim.refused_pods = vec![revision.clone()];
+    sim.settle();
+    assert_eq!((sim.reason().as_str(), sim.stalled()), ("Refused", false));
+    assert!(sim.message().contains(&format!("Deployment shop-{revision}")), "{}", sim.message());
+    let writes = sim.status_writes;
+    sim.ticks(5);
+    assert_eq!(sim.status_writes, writes, "nothing changed");
+    sim.advance(6 * 3600);
+    sim.ticks(3);
+    assert_eq!(sim.status().failed_revisions.last().unwrap().reason, "ProgressDeadlineExceeded");
+}
+
 #[test]
 fn a_route_that_is_gone_and_has_no_place_serves_nobody() {
     let mut sim = Sim::serving(release(&[], &STEPS));

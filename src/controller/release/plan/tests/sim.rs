@@ -94,6 +94,8 @@ pub struct Sim {
     /// The API server refuses each route with one of these host names, and each object of these kinds.
     pub refused_hosts: Vec<String>,
     pub refused_kinds: Vec<ChildKind>,
+    /// Revisions of which the Deployment can make no pod.
+    pub refused_pods: Vec<String>,
     pub refusal: Option<Refusal>,
     /// How runs end, by gate; the default is Pass.
     pub runs: BTreeMap<String, Run>,
@@ -145,6 +147,7 @@ impl Sim {
             gateway: Gateway::Accepts,
             refused_hosts: Vec::new(),
             refused_kinds: Vec::new(),
+            refused_pods: Vec::new(),
             refusal: None,
             runs: BTreeMap::new(),
             containers: BTreeMap::new(),
@@ -352,6 +355,9 @@ impl Sim {
         let mut pods = Vec::new();
         for deployment in &self.deployments {
             let revision = deployment.labels()[names::LABEL_REVISION].clone();
+            if self.refused_pods.contains(&revision) {
+                continue;
+            }
             let ready = if self.not_ready.contains(&revision) { "False" } else { "True" };
             for i in 0..deployment.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1) {
                 let name = format!("{revision}-{i}");
