@@ -46,24 +46,7 @@ const FORBIDDEN: &[(&[&str], &[&str])] = &[
     ),
     (&["worker/"], &["kube", "k8s_openapi", "crate::controller"]),
     (
-        &["hex.rs", "metadata.rs", "yaml.rs"],
-        &[
-            "kube",
-            "k8s_openapi",
-            "tokio",
-            "reqwest",
-            "axum",
-            "crate::api",
-            "crate::controller",
-            "crate::corpus",
-            "crate::embedding",
-            "crate::evaluation",
-            "crate::store",
-            "crate::worker",
-        ],
-    ),
-    (
-        &["answer.rs"],
+        &["answer.rs", "hex.rs", "metadata.rs", "yaml.rs"],
         &[
             "kube",
             "k8s_openapi",
@@ -77,6 +60,7 @@ const FORBIDDEN: &[(&[&str], &[&str])] = &[
             "crate::worker",
         ],
     ),
+    (&["hex.rs", "metadata.rs", "yaml.rs"], &["tokio", "reqwest"]),
     (
         PURE,
         &[

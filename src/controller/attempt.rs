@@ -17,7 +17,7 @@ use crate::worker::receipt::{Body, EXIT_INVALID, EXIT_UNAVAILABLE, ErrorReport, 
 
 /// What a receipt that does not count is called.
 const RECEIPT_REJECTED: &str = "ReceiptRejected";
-/// Most characters of what a kubelet or the scheduler says: what to do about it must still fit behind.
+/// Most characters of what a kubelet, the scheduler or an admission says: what to do about it must still fit behind.
 const TOLD: usize = 500;
 /// Seconds without a pod, or of a pod without its volumes, that are no longer usual.
 const LATE: i64 = 30;
@@ -261,7 +261,7 @@ pub fn why_stuck(pod: &Pod) -> Option<(Reason, String)> {
 pub fn pods_refused(deployment: &Deployment) -> Option<(Reason, String)> {
     let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
     let refused = conditions.iter().find(|c| c.type_ == "ReplicaFailure" && c.status == "True")?;
-    let told = refused.message.as_deref().unwrap_or_default().trim_end_matches('.');
+    let told = shortened(refused.message.as_deref().unwrap_or_default().trim_end_matches('.'), TOLD);
     let name = deployment.metadata.name.as_deref().unwrap_or_default();
     Some((Reason::Refused, format!("No pod of Deployment {name} can be made: {told}.")))
 }
