@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 
 use rag_operator::evaluation::dataset::{Dataset, Files, Form};
 use rag_operator::evaluation::metric::{Gains, Metric};
-use rag_operator::evaluation::run::{Compat, Run};
+use rag_operator::evaluation::run::{Compat, Names, Run};
 use rand_core::{RngCore, SeedableRng};
 use rand_pcg::Pcg64;
 use serde_json::{Value, json};
@@ -127,10 +127,10 @@ fn ours(case: &Case, compat: Compat) -> Table<f64> {
     let dir = tempfile::tempdir().unwrap();
     let (files, run) = files(case, dir.path());
     let mut dataset = Dataset::read(&files).unwrap();
-    let (run, _) = Run::read(&run, compat).unwrap();
+    let (run, _) = Run::read(&run, compat, Names::Judged(&dataset)).unwrap();
     dataset.keep(|query| run.list(query).is_some());
     let of_query = |(query, judgments): (&str, _)| {
-        let gains = Gains::of(judgments, run.list(query).unwrap().iter().map(|at| at.document));
+        let gains = Gains::of_list(judgments, run.list(query).unwrap(), None);
         let values =
             METRICS.iter().map(|(name, answered)| ((*answered).to_owned(), metric(name, case.level).value(&gains)));
         (query.to_owned(), values.collect())

@@ -128,11 +128,7 @@ fn roles(dataset: &Dataset, metric: Metric) -> Vec<Role> {
 fn values(dataset: &Dataset, metrics: &[Metric], run: &Run) -> Values {
     let pool = metrics.iter().any(|metric| metric.needs_pool()).then(|| dataset.pool());
     let of_query = |(query, judgments)| {
-        let documents = run.list(query).unwrap_or_default().iter().map(|hit| hit.document);
-        let gains = match &pool {
-            Some(pool) => Gains::in_pool(judgments, documents, pool),
-            None => Gains::of(judgments, documents),
-        };
+        let gains = Gains::of_list(judgments, run.list(query).unwrap_or_default(), pool.as_ref());
         metrics.iter().map(|metric| metric.value(&gains)).collect()
     };
     dataset.judged().map(of_query).collect()

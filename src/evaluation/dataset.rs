@@ -170,6 +170,11 @@ impl Dataset {
         self.judgments.iter().map(|(id, judgments)| (id.as_str(), judgments))
     }
 
+    /// The judgments of a query; `None`: it has none.
+    pub fn judgments(&self, query: &str) -> Option<&Judgments> {
+        self.judgments.get(query)
+    }
+
     /// How many queries have judgments.
     pub fn judged_count(&self) -> usize {
         self.judgments.len()

@@ -2,8 +2,9 @@
 //!
 //! Layout: here the lists and their order; [`trec`] run files, [`reading`] their lists while lines come in.
 //!
-//! Why lists are packed: a run file may have ten million lines. A line costs its document's id and 16 bytes, in two
-//! blocks of memory for each query.
+//! Why lists are packed, and why most documents of a run file lose their ids ([`Names`]): a run file may have ten million
+//! lines. One that is kept whole costs its document's id and 16 bytes, in two blocks of memory for each query; but metrics ask
+//! only where the judged documents stand.
 //!
 //! Invariants: a document stands once in a list; scores are finite; a list is sorted by score descending and,
 //! where scores are equal, by document descending bytewise, which is trec_eval's order: a saved run gives the
@@ -14,6 +15,9 @@ mod trec;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
+
+use super::dataset::Dataset;
+use super::{condensed, likeness, mixed};
 
 pub use trec::{LineProblem, MAX_RUN_LINES, RunError};
 
@@ -65,11 +69,27 @@ pub fn collapsed(chunks: Vec<Hit>, keep: usize) -> Vec<Hit> {
     documents
 }
 
+/// Which documents of a run file keep their ids. The others only hold their places.
+#[derive(Clone, Copy)]
+pub enum Names<'a> {
+    All,
+    /// Those that a judgment or a nugget of their query names, those that have the id of their query, and the first
+    /// [`HEAD`] of each list: enough for every metric that needs no pool, and for the facts of a run.
+    Judged(&'a Dataset),
+}
+
+/// Documents at the head of a list that keep their ids whether they are judged or not: those that are looked at, the next
+/// one, which may be tied with the last of them, and one more, as that of the query itself may be taken out.
+pub const HEAD: usize = 12;
+const _: () = assert!(HEAD >= likeness::DEPTH + 2 && HEAD > condensed::DEPTH && HEAD > mixed::DEPTH);
+
 /// A document of a list, borrowed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Listed<'a> {
     pub document: &'a str,
     pub score: f64,
+    /// From 1 on.
+    pub rank: usize,
 }
 
 /// The list of one query, best first.
@@ -77,33 +97,36 @@ pub struct Listed<'a> {
 pub struct List<'a> {
     text: &'a str,
     places: &'a [Place],
+    ranks: &'a [u32],
+    nameless: usize,
 }
 
 impl<'a> List<'a> {
-    /// The documents, best first.
-    pub fn iter(self) -> impl ExactSizeIterator<Item = Listed<'a>> {
-        self.places.iter().map(move |place| Listed { document: place.document(self.text), score: place.score })
+    /// The documents that have their ids, best first.
+    pub fn iter(self) -> impl Iterator<Item = Listed<'a>> {
+        let ranks = self.ranks.iter().map(|rank| *rank as usize).chain(self.ranks.len().saturating_add(1)..);
+        let listed = move |(place, rank): (&Place, usize)| Listed {
+            document: place.document(self.text),
+            score: place.score,
+            rank,
+        };
+        self.places.iter().zip(ranks).map(listed)
     }
 
-    /// Documents in it.
+    /// Documents in it, with those that have lost their ids.
     pub fn len(self) -> usize {
-        self.places.len()
+        self.places.len().saturating_add(self.nameless)
     }
 
     /// Whether nothing was found.
     pub fn is_empty(self) -> bool {
-        self.places.is_empty()
-    }
-
-    /// The same, owned.
-    pub fn to_vec(self) -> Vec<Hit> {
-        self.iter().map(|at| Hit { document: at.document.to_owned(), score: at.score }).collect()
+        self.len() == 0
     }
 }
 
 impl PartialEq for List<'_> {
     fn eq(&self, other: &Self) -> bool {
-        self.iter().eq(other.iter())
+        self.nameless == other.nameless && self.iter().eq(other.iter())
     }
 }
 
@@ -127,6 +150,10 @@ impl Place {
 struct Packed {
     text: String,
     places: Vec<Place>,
+    /// Rank of each place; empty where no document has lost its id.
+    ranks: Vec<u32>,
+    /// Documents that have lost their ids.
+    nameless: usize,
 }
 
 impl Packed {
@@ -141,18 +168,44 @@ impl Packed {
         true
     }
 
-    fn rank(&mut self, compat: Compat) {
-        let Self { text, places } = self;
+    /// Puts the best first; `false`: they stood so.
+    fn rank(&mut self, compat: Compat) -> bool {
+        let Self { text, places, .. } = self;
         let order = |a: &Place, b: &Place| {
             compat.higher_first(a.score, b.score).then_with(|| b.document(text).cmp(a.document(text)))
         };
-        if !places.is_sorted_by(|a, b| order(a, b).is_le()) {
+        let sorted = places.is_sorted_by(|a, b| order(a, b).is_le());
+        if !sorted {
             places.sort_unstable_by(order);
         }
+        !sorted
     }
 
     fn list(&self) -> List<'_> {
-        List { text: &self.text, places: &self.places }
+        List { text: &self.text, places: &self.places, ranks: &self.ranks, nameless: self.nameless }
+    }
+
+    /// A ranked list in which only the documents of these ranks (ascending) keep their ids, in blocks of their exact size.
+    fn named(&self, ranks: Vec<u32>) -> Self {
+        let kept = || ranks.iter().filter_map(|rank| self.places.get((*rank as usize).checked_sub(1)?));
+        let mut named = Self { nameless: self.places.len().saturating_sub(ranks.len()), ..Self::default() };
+        named.text.reserve_exact(kept().map(|place| place.length as usize).sum());
+        named.places.reserve_exact(ranks.len());
+        // What fits into a text fits into a part of it.
+        let all = kept().all(|place| named.push(place.document(&self.text), place.score));
+        debug_assert!(all, "a part is larger than the whole");
+        Self { ranks, ..named }
+    }
+
+    /// Takes a document out; those behind it move up.
+    fn remove(&mut self, document: &str) {
+        let Self { text, places, ranks, .. } = self;
+        let Some(at) = places.iter().position(|place| place.document(text) == document) else { return };
+        places.remove(at);
+        if at < ranks.len() {
+            ranks.remove(at);
+            ranks.iter_mut().skip(at).for_each(|rank| *rank = rank.saturating_sub(1));
+        }
     }
 }
 
@@ -201,8 +254,7 @@ impl Run {
     /// too, each would find itself.
     pub fn drop_identical_ids(&mut self) {
         for (query, packed) in &mut self.lists {
-            let Packed { text, places } = packed;
-            places.retain(|place| place.document(text) != query);
+            packed.remove(query);
         }
     }
 }

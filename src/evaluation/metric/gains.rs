@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::judgments::Judgments;
+use crate::evaluation::run::List;
 
 /// One place of a ranked list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,36 +44,43 @@ impl<'a> Pool<'a> {
 }
 
 impl Gains {
-    /// Looks the ranked documents up. Without a pool a document that is unjudged for this query counts as a hole.
+    /// Looks ranked documents up. One that is unjudged for this query counts as a hole.
     pub fn of<'a>(judgments: &Judgments, ranked: impl IntoIterator<Item = &'a str>) -> Self {
-        Self::looked_up(judgments, ranked, |_| true)
+        Self::looked_up(judgments, ranked.into_iter().zip(0..), 0, |_| true)
     }
 
-    /// Looks the ranked documents up, and those that this query does not judge in the pool.
-    pub fn in_pool<'a>(judgments: &Judgments, ranked: impl IntoIterator<Item = &'a str>, pool: &Pool<'_>) -> Self {
-        Self::looked_up(judgments, ranked, |document| !pool.0.contains(document))
+    /// Looks the documents of a list up, and with a pool those there that this query does not judge. Documents that have lost
+    /// their ids are not judged for this query; with a pool there must be none.
+    pub fn of_list(judgments: &Judgments, list: List<'_>, pool: Option<&Pool<'_>>) -> Self {
+        let named = list.iter().map(|at| (at.document, at.rank.saturating_sub(1)));
+        Self::looked_up(judgments, named, list.len(), |document| pool.is_none_or(|pool| !pool.0.contains(document)))
     }
 
+    /// `named`: documents, and how many stand above each; `least`: how long the list is at least.
     fn looked_up<'a>(
         judgments: &Judgments,
-        ranked: impl IntoIterator<Item = &'a str>,
+        named: impl Iterator<Item = (&'a str, usize)>,
+        least: usize,
         hole: impl Fn(&str) -> bool,
     ) -> Self {
+        const NAMELESS: Place = Place { grade: None, hole: true };
         let mut nuggets: Vec<Found> = judgments
             .nuggets()
             .iter()
             .map(|nugget| Found { required: nugget.required, weight: nugget.weight, above: None })
             .collect();
-        let place = |(above, document): (usize, &str)| {
+        let mut ranked = Vec::with_capacity(least);
+        for (document, above) in named {
             for (nugget, found) in judgments.nuggets().iter().zip(&mut nuggets) {
                 if found.above.is_none() && nugget.documents.contains(document) {
                     found.above = Some(above);
                 }
             }
             let grade = judgments.judged_grade(document);
-            Place { grade, hole: grade.is_none() && hole(document) }
-        };
-        let ranked = ranked.into_iter().enumerate().map(place).collect();
+            ranked.resize(above, NAMELESS);
+            ranked.push(Place { grade, hole: grade.is_none() && hole(document) });
+        }
+        ranked.resize(least.max(ranked.len()), NAMELESS);
         Self { ranked, grades: judgments.sorted_grades(), nuggets }
     }
 

@@ -115,6 +115,12 @@ impl Judgments {
         self.grade(document).is_some() || self.nuggets.iter().any(|nugget| nugget.documents.contains(document))
     }
 
+    /// The documents that a judgment or a nugget names, in no order; one may come several times.
+    pub fn named(&self) -> impl Iterator<Item = &str> {
+        let of_nuggets = self.nuggets.iter().flat_map(|nugget| nugget.documents.iter().map(String::as_str));
+        self.graded().map(|(document, _)| document).chain(of_nuggets)
+    }
+
     /// Whether somebody judged the document; a negative grade says that it was in the pool and nobody did.
     pub fn knows(&self, document: &str) -> bool {
         self.judged_grade(document).is_some()

@@ -18,7 +18,7 @@ fn value(name: &str, judgments: &Judgments, hits: &[(&str, f64)]) -> f64 {
     let mut run = Run::default();
     run.insert("q".to_owned(), hits);
     let list = run.list("q").unwrap();
-    name.parse::<Metric>().unwrap().value(&Gains::of(judgments, list.iter().map(|h| h.document)))
+    name.parse::<Metric>().unwrap().value(&Gains::of_list(judgments, list, None))
 }
 
 type Golden<'a> = (Judgments, Vec<(&'a str, f64)>, Vec<(&'a str, f64)>);
@@ -251,7 +251,9 @@ fn a_hole_is_judged_for_no_query_at_all() {
     let (here, hits) = graded();
     let other = judged(&[("x", 0), ("y", 1)]);
     let pool = Pool::of([&here, &other]);
-    let gains = Gains::in_pool(&here, hits.iter().map(|(d, _)| *d), &pool);
+    let mut run = Run::default();
+    run.insert("q".to_owned(), hits.iter().map(|(d, s)| Hit { document: (*d).to_owned(), score: *s }).collect());
+    let gains = Gains::of_list(&here, run.list("q").unwrap(), Some(&pool));
     let value = |name: &str| name.parse::<Metric>().unwrap().value(&gains);
     // x is judged for the other query; d is in the pool and nobody judged it.
     assert_eq!((value("Hole@5"), value("unj@5"), value("Hole@4")), (0.2, 0.4, 0.0));

@@ -1,8 +1,15 @@
 //! Order, ties, run files and their errors.
 
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::evaluation::dataset::{Files, Form};
+use crate::evaluation::likeness::likeness;
+use crate::evaluation::metric::{Gains, Judgments, Metric};
 
 fn hit(document: &str, score: f64) -> Hit {
     Hit { document: document.to_owned(), score }
@@ -16,7 +23,7 @@ fn read(content: &str) -> Result<Run, String> {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("run.txt");
     std::fs::write(&file, content).unwrap();
-    Run::read(&file, Compat::TrecEval10).map(|(run, _)| run).map_err(|e| e.to_string())
+    Run::read(&file, Compat::TrecEval10, Names::All).map(|(run, _)| run).map_err(|e| e.to_string())
 }
 
 #[test]
@@ -37,7 +44,8 @@ fn the_served_order_decides_which_documents_stay_and_trec_evals_how_they_rank() 
 fn order_comes_from_the_score_and_not_from_the_rank() {
     let run = read("q Q0 x 1 0.1 r\nq Q0 y 2 0.2 r more words\nz 0 x 1 -3e2 r\n").unwrap();
     assert_eq!(documents(&run, "q"), ["y", "x"]);
-    assert_eq!(run.list("z").unwrap().to_vec(), [hit("x", -300.0)]);
+    let listed = |at: Listed<'_>| (at.document.to_owned(), at.score, at.rank);
+    assert_eq!(run.list("z").unwrap().iter().map(listed).collect::<Vec<_>>(), [("x".to_owned(), -300.0, 1)]);
     assert_eq!(run.queries().collect::<Vec<_>>(), ["q", "z"]);
     assert_eq!(run.list("other"), None);
 }
@@ -80,7 +88,7 @@ fn in_the_older_dialect_scores_are_single_precision() {
     let file = dir.path().join("run.txt");
     std::fs::write(&file, CLOSE).unwrap();
     let order = |compat| {
-        let (run, _) = Run::read(&file, compat).unwrap();
+        let (run, _) = Run::read(&file, compat, Names::All).unwrap();
         let mut text = Vec::new();
         run.write(&mut text).unwrap();
         (documents(&run, "q").join(" "), String::from_utf8(text).unwrap())
@@ -169,4 +177,115 @@ fn a_query_does_not_find_itself_where_queries_are_documents() {
     run.drop_identical_ids();
     assert_eq!((documents(&run, "q"), documents(&run, "r")), (vec!["x"], vec!["q"]));
     assert!(run.list("s").unwrap().is_empty());
+}
+
+/// Judgments, a nugget and a run file over a few documents. `lines`: query, document and score of each line.
+fn written(dir: &Path, judged: &[(u8, u8, i32)], lines: &[(u8, u8, i32)]) -> (Dataset, PathBuf) {
+    let file = |name: &str, text: &str| {
+        let file = dir.join(name);
+        std::fs::write(&file, text).unwrap();
+        file
+    };
+    let (mut qrels, mut run) = ("q0 0 other 1\n".to_owned(), String::new());
+    for ((query, document), grade) in judged.iter().map(|(q, d, g)| ((*q, *d), *g)).collect::<BTreeMap<_, _>>() {
+        writeln!(qrels, "q{query} 0 d{document} {grade}").unwrap();
+    }
+    let mut seen = BTreeSet::new();
+    for (query, document, score) in lines.iter().filter(|(q, d, _)| seen.insert((*q, *d))) {
+        // Now and then a document is the query itself.
+        let document = if *document == 0 { format!("q{query}") } else { format!("d{document}") };
+        writeln!(run, "q{query} Q0 {document} 0 {score} r").unwrap();
+    }
+    let files = Files {
+        form: Form::ByContent,
+        queries: None,
+        qrels: file("qrels.txt", &qrels),
+        slices: None,
+        nuggets: Some(file("nuggets.jsonl", r#"{"query_id":"q0","nugget_id":"n","doc_ids":["d7","d21"]}"#)),
+    };
+    (Dataset::read(&files).unwrap(), file("run.txt", &run))
+}
+
+/// Every kind of metric that needs no pool.
+const METRICS: [&str; 14] = [
+    "ndcg@10",
+    "recall(rel=2)@20",
+    "map",
+    "map@15",
+    "mrr",
+    "recall@5",
+    "P@15",
+    "success@3",
+    "bpref",
+    "Rprec",
+    "rbp(p=0.8)",
+    "unj@10",
+    "taskRecall@20",
+    "taskSuccess@20",
+];
+
+/// What a run is asked for.
+fn asked_for(dataset: &Dataset, run: &Run) -> String {
+    let metrics = METRICS.map(|name| name.parse::<Metric>().unwrap());
+    let of_query = |(query, judgments): (&str, &Judgments)| {
+        let list = run.list(query).unwrap_or_default();
+        let gains = Gains::of_list(judgments, list, None);
+        let residual = metrics[10].residual(&gains);
+        let values = metrics.map(|metric| metric.value(&gains));
+        let relevant = list.iter().filter(|at| judgments.names(at.document)).map(|at| (at.document, at.rank));
+        format!("{query} {values:?} {residual:?} {} {:?}\n", list.len(), relevant.collect::<Vec<_>>())
+    };
+    let lists: String = dataset.judged().map(of_query).collect();
+    let likeness = likeness(dataset, run, Some(run));
+    let condensed = condensed::condensed(dataset, metrics[0], run);
+    format!(
+        "{lists}{likeness:?} {condensed:?} {} {:?}",
+        condensed::unjudged_share(dataset, run),
+        mixed::shown(dataset, run)
+    )
+}
+
+proptest! {
+    #[test]
+    fn documents_without_ids_change_nothing_that_is_asked_for(
+        judged in prop::collection::vec((0..3_u8, 1..40_u8, -1..3_i32), 0..60),
+        lines in prop::collection::vec((0..4_u8, 0..40_u8, -9..9_i32), 1..150),
+        apart: bool, drop_identical: bool,
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut lines = lines;
+        if !apart {
+            lines.sort_by_key(|(query, _, _)| *query);
+        }
+        let (dataset, file) = written(dir.path(), &judged, &lines);
+        let [all, judged] = [Names::All, Names::Judged(&dataset)].map(|names| {
+            let (mut run, digest) = Run::read(&file, Compat::TrecEval10, names).unwrap();
+            if drop_identical {
+                run.drop_identical_ids();
+            }
+            let lost = run.lists.values().any(|list| list.nameless > 0);
+            (asked_for(&dataset, &run), digest, run.write(Vec::new()).is_ok(), lost)
+        });
+        prop_assert_eq!(&judged.0, &all.0);
+        prop_assert_eq!(judged.1, all.1);
+        prop_assert!(all.2 && !all.3);
+        // A list that would not be whole is not written.
+        prop_assert_eq!(judged.2, !judged.3);
+    }
+}
+
+#[test]
+fn documents_that_nobody_asks_for_lose_their_ids_and_a_query_that_comes_back_gets_them_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = |queries: &[u8]| -> Vec<(u8, u8, i32)> {
+        queries.iter().zip(1..).map(|(query, document)| (*query, document, -i32::from(document))).collect()
+    };
+    let named = |lines: &[(u8, u8, i32)]| {
+        let (dataset, file) = written(dir.path(), &[(1, 30, 1)], lines);
+        let (run, _) = Run::read(&file, Compat::TrecEval10, Names::Judged(&dataset)).unwrap();
+        run.list("q1").unwrap().iter().map(|at| at.rank).collect::<Vec<_>>()
+    };
+    assert_eq!(named(&lines(&[1; 35])), (1..=12).chain([30]).collect::<Vec<_>>());
+    let back: Vec<u8> = [[1; 20], [2; 20]].concat().into_iter().chain([1]).collect();
+    assert_eq!(named(&lines(&back)), (1..=21).collect::<Vec<_>>());
 }

@@ -6,12 +6,14 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use wide::u8x16;
+
 use super::reading::Reading;
-use super::{Compat, Run};
+use super::{Compat, Names, Run};
 use crate::evaluation::lines::{Lines, ReadError, short};
 use crate::evaluation::number;
 
-/// Most lines of a run file: about 1.5 GB of memory, twice that where the lines of queries stand apart.
+/// Most lines of a run file: about 1.5 GB of memory where every id is kept, twice that where lines of queries stand apart.
 pub const MAX_RUN_LINES: u32 = 50_000_000;
 
 /// Why a run file is refused.
@@ -50,11 +52,16 @@ pub(super) struct Line<'a> {
 
 impl Run {
     /// Reads a TREC run file; gives it with the SHA-256 of its unpacked bytes.
-    pub fn read(file: &Path, compat: Compat) -> Result<(Self, [u8; 32]), RunError> {
+    pub fn read(file: &Path, compat: Compat, names: Names<'_>) -> Result<(Self, [u8; 32]), RunError> {
+        // A pipe cannot be read again.
+        let names = if file.is_file() { names } else { Names::All };
         let mut lines = Lines::open(file)?;
-        let mut reading = Reading::default();
+        let mut reading = Reading::new(compat, names);
         let refused = |line, problem| RunError::Line { file: file.to_owned(), line, problem };
         while let Some((line, text)) = lines.unread()? {
+            if reading.needs_all() {
+                return Self::read(file, compat, Names::All);
+            }
             if let Some((found, length)) = short_line(text) {
                 reading.take(found, line).map_err(|problem| refused(line, problem))?;
                 lines.pass(length);
@@ -62,25 +69,32 @@ impl Run {
                 parse(text).and_then(|found| reading.take(found, line)).map_err(|problem| refused(line, problem))?;
             }
         }
-        let mut lists = reading.finish().map_err(|(line, problem)| refused(line.into(), problem))?;
+        reading.settle();
+        if reading.needs_all() {
+            return Self::read(file, compat, Names::All);
+        }
+        let lists = reading.finish().map_err(|(line, problem)| refused(line.into(), problem))?;
         if lists.is_empty() {
             return Err(RunError::Empty { file: file.to_owned() });
         }
-        lists.values_mut().for_each(|list| list.rank(compat));
         Ok((Self { compat, lists }, lines.digest()))
     }
 
     /// Writes a TREC run file; scores keep every digit. An id with a space cannot stand in such a file.
     pub fn write(&self, mut to: impl Write) -> io::Result<()> {
         for (query, packed) in &self.lists {
-            for (at, rank) in packed.list().iter().zip(1_usize..) {
+            if packed.nameless > 0 {
+                let why = format!("{} documents of query `{query}` have lost their ids", packed.nameless);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+            }
+            for at in packed.list().iter() {
                 for id in [query.as_str(), at.document] {
                     if id.is_empty() || id.contains(char::is_whitespace) {
                         let why = format!("`{id}` is empty or has a space in it: no TREC run file can hold it");
                         return Err(io::Error::new(io::ErrorKind::InvalidData, why));
                     }
                 }
-                writeln!(to, "{query} Q0 {} {rank} {} rag", at.document, at.score)?;
+                writeln!(to, "{query} Q0 {} {} {} rag", at.document, at.rank, at.score)?;
             }
         }
         to.flush()
@@ -112,18 +126,14 @@ pub(super) fn short_line(text: &str) -> Option<(Line<'_>, usize)> {
 }
 
 /// A bit for each byte that is a blank or a control character, the lowest for the first.
-/// Eight bytes at a time in a word (Warren, *Hacker's Delight*, 2nd ed., 6-1 for the comparison, 7-4 for the bits).
 fn blanks(bytes: &[u8; 64]) -> u64 {
-    const EACH: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = EACH << 7;
-    /// Brings the lowest bit of byte i to bit 56 + i.
-    const GATHER: u64 = 0x0102_0408_1020_4080;
-    let (words, _) = bytes.as_chunks::<8>();
-    words.iter().rev().fold(0, |bits, word| {
-        let word = u64::from_le_bytes(*word);
-        let above = ((word & !HIGH).wrapping_add(EACH * 0x5f) | word) & HIGH;
-        bits << 8 | ((above ^ HIGH) >> 7).wrapping_mul(GATHER) >> 56
-    })
+    let blank = u8x16::splat(b' ');
+    let (parts, _) = bytes.as_chunks::<16>();
+    parts
+        .iter()
+        .rev()
+        .map(|part| u8x16::new(*part))
+        .fold(0, |bits, part| bits << 16 | u64::from(part.min(blank).simd_eq(part).to_bitmask()))
 }
 
 pub(super) fn parse(text: &str) -> Result<Line<'_>, LineProblem> {

@@ -215,7 +215,7 @@ mod tests {
     }
 
     fn asking(depth: usize) -> Asking {
-        Asking { depth, counting: Counting::default() }
+        Asking { depth, counting: Counting::default(), all_ids: false }
     }
 
     fn ask_all(index: &Index, dataset: &Dataset, depth: usize) -> Result<Answers, Stopped> {
@@ -241,7 +241,8 @@ mod tests {
         let chunks = ["d0", "q000", "d1", "d2"].iter().enumerate();
         let chunks = chunks.map(|(i, d)| Hit { document: (*d).to_owned(), score: -(i as f64) }).collect();
         let index = index(4, chunks);
-        let asking = Asking { depth: 2, counting: Counting { ignore_identical_ids: true, ..Counting::default() } };
+        let counting = Counting { ignore_identical_ids: true, ..Counting::default() };
+        let asking = Asking { counting, ..asking(2) };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let answers = runtime.block_on(ask(&index, "candidate", &dataset(1), asking, &mut Progress::hidden())).unwrap();
         let documents: Vec<&str> = answers.run.list("q000").unwrap().iter().map(|h| h.document).collect();

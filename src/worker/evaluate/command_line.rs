@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use super::directory::Model;
 use super::measure::{Answered, Measured, answers, inputs, leave_out, look_up, measured};
-use super::plan::{Arm, Gate};
+use super::plan::{Arm, Asking, Gate};
 use super::progress::Progress;
 use super::report::gather::{self, Found, Told};
 use super::report::page::Page;
@@ -41,6 +41,7 @@ pub fn carry_out(args: &Args) -> ExitCode {
 }
 
 /// What the flags ask for, checked.
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a process")]
 enum Order {
     Check { files: Files, gate: Option<Gate>, output: Output },
     Measure(MeasureOrder),
@@ -53,6 +54,8 @@ pub struct MeasureOrder {
     pub candidate: Arm,
     pub baseline: Option<Arm>,
     pub corpus: Option<PathBuf>,
+    /// Whether the candidate's answers are written.
+    pub write_run: bool,
 }
 
 impl Order {
@@ -99,7 +102,9 @@ impl Order {
         let arm = |arm: &str, mode| Arm::parse(arm, mode, &models, args.allow_missing);
         let candidate = arm(candidate, args.candidate_mode)?;
         let baseline = args.baseline.as_deref().map(|baseline| arm(baseline, args.baseline_mode)).transpose()?;
-        Ok(Self::Measure(MeasureOrder { files, gate, candidate, baseline, corpus: args.corpus.clone() }))
+        let (corpus, write_run) = (args.corpus.clone(), args.write_run.is_some());
+        let order = MeasureOrder { files, gate, candidate, baseline, corpus, write_run };
+        Ok(Self::Measure(order))
     }
 }
 
@@ -172,7 +177,8 @@ pub async fn measure(order: &MeasureOrder) -> Result<Outcome, Stopped> {
         eprintln!("note: {advice}");
     }
     let mut progress = Progress::new();
-    let mut candidate = answers("candidate", &order.candidate, None, &dataset, asking, &mut progress).await?;
+    let of_candidate = Asking { all_ids: asking.all_ids || order.write_run, ..asking };
+    let mut candidate = answers("candidate", &order.candidate, None, &dataset, of_candidate, &mut progress).await?;
     let mut baseline = match &order.baseline {
         Some(arm) => Some(answers("baseline", arm, None, &dataset, asking, &mut progress).await?),
         None => None,

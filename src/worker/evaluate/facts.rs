@@ -232,7 +232,7 @@ fn means(dataset: &Dataset, gate: &Gate, comparison: &Comparison) -> (Vec<MeansO
 fn mean_residual(dataset: &Dataset, metric: Metric, run: &Run) -> Option<f64> {
     let of_query = |(query, judgments)| {
         let list = run.list(query).unwrap_or_default();
-        metric.residual(&Gains::of(judgments, list.iter().map(|at| at.document)))
+        metric.residual(&Gains::of_list(judgments, list, None))
     };
     let residuals = dataset.judged().map(of_query).collect::<Option<Vec<f64>>>()?;
     let sum: f64 = residuals.iter().sum();

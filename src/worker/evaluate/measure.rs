@@ -15,7 +15,7 @@ use crate::evaluation::compare::{Comparison, compare};
 use crate::evaluation::dataset::{Dataset, hex};
 use crate::evaluation::lines::short;
 use crate::evaluation::mixed::{self, Domains};
-use crate::evaluation::run::{Compat, Run};
+use crate::evaluation::run::{Compat, Names, Run};
 use crate::evaluation::verdict::{Coverage, Evidence, LEAST_COVERAGE};
 use crate::worker::job::{self, Counting, EvaluateTask};
 
@@ -72,16 +72,18 @@ pub async fn answers(
             let searcher = DirectorySearcher::open(directory, mixed::labelled(dataset))?;
             asked(name, &searcher, expected, dataset, asking, progress).await
         }
-        Arm::Run(file) => read(name, file, dataset, asking.counting),
+        Arm::Run(file) => read(name, file, dataset, asking),
     }
 }
 
 /// A run file as an arm. A judged query that it does not name found nothing or was never asked, which the form cannot
 /// tell apart; so it may lack no more than an arm that is asked, unless its user says that they found nothing. Where such
 /// queries are to be left out, they are no answers.
-fn read(name: &str, file: &RunFile, dataset: &Dataset, counting: Counting) -> Result<Answered, Stopped> {
+fn read(name: &str, file: &RunFile, dataset: &Dataset, asking: Asking) -> Result<Answered, Stopped> {
+    let counting = asking.counting;
     let RunFile { path: file, allow_missing } = file;
-    let (mut run, digest) = Run::read(file, compat(counting.compat))?;
+    let names = if asking.all_ids { Names::All } else { Names::Judged(dataset) };
+    let (mut run, digest) = Run::read(file, compat(counting.compat), names)?;
     if counting.ignore_identical_ids {
         run.drop_identical_ids();
     }

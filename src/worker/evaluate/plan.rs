@@ -38,6 +38,9 @@ pub struct Asking {
     /// Documents.
     pub depth: usize,
     pub counting: Counting,
+    /// Whether every document of a run file must keep its id: a metric asks which are judged for any query at all, or the
+    /// list is written.
+    pub all_ids: bool,
 }
 
 impl Gate {
@@ -95,7 +98,8 @@ impl Gate {
             return Err(Stopped::new(Cause::DatasetInvalid, text));
         }
         slice::check(dataset, self.judging.slices.as_ref().map(SliceRules::by).unwrap_or_default())?;
-        Ok(Asking { depth: self.depth(dataset, compared), counting: self.counting })
+        let all_ids = self.judging.rules.iter().any(|rule| rule.metric().needs_pool());
+        Ok(Asking { depth: self.depth(dataset, compared), counting: self.counting, all_ids })
     }
 
     /// Documents that the deepest metric needs; where unjudged ones can explain a drop, as many as are searched for

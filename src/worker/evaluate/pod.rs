@@ -383,6 +383,7 @@ mod tests {
                     let arm = |plan: &job::Arm| Arm::parse(&plan.url, None, &[], false).unwrap();
                     let order = super::super::command_line::MeasureOrder {
                         corpus: None,
+                        write_run: false,
                         files: Files::config_map(mount.path()),
                         gate,
                         candidate: arm(&candidate),
@@ -454,6 +455,7 @@ mod tests {
         let arm = |suffix: &str| Arm::parse(&beside(suffix), None, &[], true).unwrap();
         let order = super::super::command_line::MeasureOrder {
             corpus: None,
+            write_run: false,
             files: Files::config_map(mount.path()),
             gate: Gate::new(task.metrics.clone(), task.statistics.clone(), None, None, Baseline::Stable).unwrap(),
             candidate: arm(".candidate.run"),

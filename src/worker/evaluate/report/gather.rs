@@ -8,7 +8,7 @@ use super::page::{
 use crate::evaluation::dataset::Dataset;
 use crate::evaluation::metric::{Judgments, Metric};
 use crate::evaluation::paired::certifiable_margin;
-use crate::evaluation::run::{Hit, Run};
+use crate::evaluation::run::{List, Listed};
 use crate::evaluation::verdict::{
     GateJudged, Judged, Method, Row, Rule, SLICE_MARGINS, SliceJudged, SliceRow, Verdict, Worst as WorstSlice,
     is_required,
@@ -235,11 +235,10 @@ fn worst(found: &Found<'_>, gate: &Gate, column: usize, expose_text: bool) -> Op
 }
 
 fn worst_query(found: &Found<'_>, query: &Valued<'_>, expose_text: bool) -> WorstQuery {
-    let list = |run: &'_ Run| run.list(query.id).unwrap_or_default().to_vec();
-    let candidate = list(&found.candidate.run);
-    let baseline = found.baseline.map(|answered| list(&answered.run));
-    let mut lists = vec![answer("candidate", &candidate, baseline.as_deref(), query.judgments)];
-    lists.extend(baseline.as_ref().map(|baseline| answer("baseline", baseline, Some(&candidate), query.judgments)));
+    let candidate = found.candidate.run.list(query.id).unwrap_or_default();
+    let baseline = found.baseline.map(|answered| answered.run.list(query.id).unwrap_or_default());
+    let mut lists = vec![answer("candidate", candidate, baseline, query.judgments)];
+    lists.extend(baseline.map(|baseline| answer("baseline", baseline, Some(candidate), query.judgments)));
     WorstQuery {
         id: query.id.to_owned(),
         text: expose_text.then(|| found.dataset.text(query.id)).flatten().map(str::to_owned),
@@ -249,15 +248,15 @@ fn worst_query(found: &Found<'_>, query: &Valued<'_>, expose_text: bool) -> Wors
     }
 }
 
-fn answer(arm: &'static str, hits: &[Hit], other: Option<&[Hit]>, judgments: &Judgments) -> AnswerList {
-    let ranks: HashMap<&str, usize> =
-        other.unwrap_or_default().iter().map(|hit| hit.document.as_str()).zip(1..).collect();
-    let ranked = |hit: &Hit| Ranked {
-        document: hit.document.clone(),
-        grade: judgments.grade(&hit.document),
-        elsewhere: ranks.get(hit.document.as_str()).copied(),
+fn answer(arm: &'static str, list: List<'_>, other: Option<List<'_>>, judgments: &Judgments) -> AnswerList {
+    let ranks: HashMap<&str, usize> = other.unwrap_or_default().iter().map(|at| (at.document, at.rank)).collect();
+    let ranked = |at: Listed<'_>| {
+        let grade = judgments.grade(at.document);
+        let relevant = grade.is_some_and(|grade| grade > 0);
+        let elsewhere = ranks.get(at.document).copied().filter(|_| relevant);
+        Ranked { document: at.document.to_owned(), grade, elsewhere }
     };
-    AnswerList { arm, documents: hits.iter().take(MOST_DOCUMENTS).map(ranked).collect(), of: hits.len() }
+    AnswerList { arm, documents: list.iter().take(MOST_DOCUMENTS).map(ranked).collect(), of: list.len() }
 }
 
 #[cfg(test)]
@@ -298,6 +297,7 @@ mod tests {
                 candidate: arm("a.run", "other"),
                 baseline: compared.then(|| arm("b.run", "d2")),
                 corpus: None,
+                write_run: false,
             };
             let outcome = measure(&order).await.unwrap_or_else(|stopped| panic!("{stopped}"));
             let spreads = spreads(&outcome.found(), &order.gate);

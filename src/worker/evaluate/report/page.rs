@@ -173,7 +173,7 @@ pub struct Ranked {
     pub document: String,
     /// `None`: not judged for this query.
     pub grade: Option<i32>,
-    /// Rank in the other arm's answer, from 1; `None`: it is not there, or there is no other arm.
+    /// Rank of a relevant document in the other arm's answer, from 1; `None`: it is not there, or there is no other arm.
     pub elsewhere: Option<usize>,
 }
 
