@@ -110,6 +110,57 @@ fn bad_lines_of_any_file_are_named() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_now_ends_a_check_with_43_and_a_run_with_4() {
+    let place = Place::new(3);
+    let run = place.run("c.run", 3, |_| 1);
+    // The kernel answers EIO to whoever reads the first page of its own memory.
+    let check = place.judge_runs("/proc/self/mem", &["--check"]);
+    assert_eq!(code(&check), 43);
+    assert!(err(&check).contains("/proc/self/mem: cannot be read: Input/output error"), "{}", err(&check));
+    let flags = ["--output", "json", "--metric", "map:floor=0", "--candidate"];
+    for (qrels, candidate) in [("/proc/self/mem", run.as_str()), ("qrels.tsv", "/proc/self/mem")] {
+        let output = place.judge_runs(qrels, &[&flags[..], &[candidate]].concat());
+        assert_eq!((code(&output), &summary(&output)["verdict"]), (4, &json!("Error")), "{}", out(&output));
+    }
+}
+
+#[test]
+fn a_run_may_come_through_a_pipe() {
+    let place = Place::new(40);
+    let lines = std::fs::read_to_string(place.run("c.run", 40, |i| i % 3)).unwrap();
+    // All first lines, all second lines ...: the queries come back, and a pipe cannot be read again.
+    let mut apart: Vec<&str> = lines.lines().collect();
+    apart.sort_by_key(|line| line.split(' ').nth(3).unwrap().parse::<u32>().unwrap());
+    let apart = place.write("apart.run", &format!("{}\n", apart.join("\n")));
+    let flags = ["--output", "json", "--metric", "ndcg@10:floor=0.1", "--candidate"];
+    let judge = |candidate: &str, piped: Option<&str>| {
+        let mut rag = Command::new(env!("CARGO_BIN_EXE_rag"));
+        rag.arg("evaluate")
+            .arg("--qrels")
+            .arg(place.path("qrels.tsv"))
+            .args(flags)
+            .arg(candidate)
+            .env_remove("RAG_JOB");
+        let cat = piped.map(|file| Command::new("cat").arg(file).stdout(Stdio::piped()).spawn().unwrap());
+        if let Some(mut cat) = cat {
+            rag.stdin(cat.stdout.take().unwrap());
+            let output = rag.output().unwrap();
+            assert!(cat.wait().unwrap().success());
+            return output;
+        }
+        rag.output().unwrap()
+    };
+    let of = |output: Output| {
+        assert_eq!(code(&output), 0, "{} {}", out(&output), err(&output));
+        summary(&output)["metrics"].clone()
+    };
+    let expected = of(judge(&place.path("c.run").display().to_string(), None));
+    assert_eq!(of(judge(&apart, None)), expected);
+    assert_eq!(of(judge("/dev/stdin", Some(&apart))), expected);
+    assert_eq!(of(judge("/dev/stdin", Some(&place.path("c.run").display().to_string()))), expected);
+}
+
+#[test]
 fn missing_queries_count_0_or_are_left_out_of_both_arms() {
     let place = Place::new(400);
     let good = place.run("good.run", 400, |_| 1);

@@ -199,7 +199,7 @@ impl Arm {
         if url {
             return text.parse().map(Self::Url).map_err(|e| format!("`{text}` is no URL: {e}"));
         }
-        if !path.is_file() {
+        if !path.exists() {
             return Err(format!(
                 "`{text}` is neither a URL (http://…) nor an index directory or a run file that is there"
             ));
