@@ -16,8 +16,8 @@ use anyhow::{Context as _, Result};
 
 use parts::report::Report;
 use parts::size;
-use rag_operator::evaluation::compare::tested;
 use rag_operator::evaluation::holm::adjusted;
+use rag_operator::evaluation::inference::tested;
 use rag_operator::evaluation::paired::{Seed, harm_p};
 use rag_operator::evaluation::sample::Sample;
 use rag_operator::evaluation::verdict::{Method, Statistics};

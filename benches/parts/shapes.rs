@@ -3,7 +3,7 @@
 //! Shared by the test and the bench, so that both speak of the same populations. Every sample has its own seed, made of
 //! the population's name and a running number: a rate can be computed again.
 
-use rag_operator::evaluation::compare::tested;
+use rag_operator::evaluation::inference::tested;
 use rag_operator::evaluation::paired::Seed;
 use rag_operator::evaluation::sample::Sample;
 use rag_operator::evaluation::verdict::{

@@ -5,7 +5,7 @@
 //!
 //! Layout: [`dataset`] queries and judgments; [`run`] what an arm answered; [`metric`] one number a query;
 //! [`compare`] the numbers of two arms; [`sample`] what of them is independent; [`paired`] and [`bounded_mean`] bounds
-//! and tests of their difference; [`slice`] and [`holm`] groups of queries; [`condensed`] lists without unjudged
+//! and tests of their difference, [`inference`] the one that a gate asks for; [`slice`] and [`holm`] groups of queries; [`condensed`] lists without unjudged
 //! documents; [`likeness`] of two lists, without judgments; [`mixed`] facts of sets with several domains;
 //! [`verdict`] rules; [`sequence`] live shares, looked at again and again.
 //!
@@ -20,6 +20,7 @@ pub mod dataset;
 #[cfg(test)]
 pub(crate) mod domains;
 pub mod holm;
+pub mod inference;
 pub mod likeness;
 pub mod lines;
 pub mod metric;

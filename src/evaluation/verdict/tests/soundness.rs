@@ -1,7 +1,7 @@
 //! Numbers that contradict each other are refused, whatever they would have decided.
 
 use super::*;
-use crate::evaluation::compare::tested;
+use crate::evaluation::inference::tested;
 use crate::evaluation::paired::{DRAWS, t_quantile};
 use crate::evaluation::verdict::judge;
 
