@@ -181,9 +181,11 @@ mod tests {
 
     #[test]
     fn vectors_in_one_place_are_neither_near_nor_far() {
-        // 0.3 and 0.7 leave rounding in every length.
-        let same = [0.3, 0.7];
-        let found = of(&[("a", same), ("a", [0.6, 1.4]), ("b", same), ("b", same), ("b", [1.2, 2.8])]).unwrap();
+        // Lengths of which rounding leaves more than 0, so that a quotient of it would be 0.6.
+        let times = |factor: f32| [0.8 * factor, 0.7 * factor];
+        let found =
+            of(&[("a", times(1.0)), ("a", times(2.0)), ("b", times(1.0)), ("b", times(3.0)), ("b", times(3.0))]);
+        let found = found.unwrap();
         assert_eq!((found.mean, found.lowest.mean), (0.0, 0.0));
     }
 
