@@ -145,11 +145,11 @@ impl EmbeddedIndex {
         let mut next = 0_usize;
         let spread = documents().enumerate().filter(|(n, _)| {
             // The i-th of them is document i · all / wanted.
-            let taken = *n == next.saturating_mul(all) / wanted.max(1);
+            let taken = next.saturating_mul(all).checked_div(wanted) == Some(*n);
             next = next.saturating_add(usize::from(taken));
             taken
         });
-        spread.take(wanted).map(|(_, (ordinal, _))| ordinal).collect()
+        spread.map(|(_, (ordinal, _))| ordinal).collect()
     }
 
     /// One chunk.
