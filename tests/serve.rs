@@ -542,6 +542,87 @@ async fn draining_says_no_on_readyz_and_yes_to_requests() {
     stopping.await.unwrap();
 }
 
+/// Two domains, a document of two chunks each time; only the first chunks lie where their domain does.
+fn index_of_domains(directory: &Path) {
+    let mut builder = Builder::create(directory, 4, Distance::Cosine, false).unwrap();
+    for (n, domain) in ["tax", "tax", "legal", "legal", ""].into_iter().enumerate() {
+        let metadata = if domain.is_empty() { json!({}) } else { json!({"domain": domain}) };
+        for part in 0..2 {
+            let (id, document) = (format!("d{n}#{part}"), format!("d{n}"));
+            let own = if domain == "tax" { "a" } else { "b" };
+            let text = if part == 0 { own.repeat(n + 1) } else { "c".to_owned() };
+            let mut vector = letters(&text);
+            // Exactly in one place: what is expected can be read off.
+            vector.iter_mut().for_each(|x| *x = x.round());
+            let chunk = NewChunk {
+                id: &id,
+                document: &document,
+                title: "",
+                embedded: &text,
+                text: &text,
+                metadata: metadata.as_object().unwrap(),
+            };
+            builder.add(&chunk, &vector).unwrap();
+        }
+    }
+    let stamp = Stamp {
+        owner_uid: String::new(),
+        version: "v1".into(),
+        fingerprint: "f1".into(),
+        content_digest: "digest-1".into(),
+        source_digest: "source-1".into(),
+        normalized: true,
+        documents: 5,
+        chunking: json!({}),
+        build: BuildCounts::default(),
+    };
+    let references: Vec<Vec<f32>> = probe::TEXTS.iter().map(|text| letters(text)).collect();
+    builder.finish(stamp, &references).unwrap();
+}
+
+#[tokio::test]
+async fn the_evaluation_port_tells_how_far_domains_lie_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("version");
+    index_of_domains(&path);
+    let server = start(config(&path), Letters).await;
+    let (traffic, evaluation) = (server.traffic, server.evaluation);
+    let ask = |address: SocketAddr, method: &'static str| send(method, address, "/any/v1/domains", String::new());
+    assert_eq!(send("GET", evaluation, "/v1/revision", String::new()).await.body["domains"], true);
+    // A file that cannot be read is an error of the moment.
+    let vectors = path.join("vectors.f32");
+    let (bytes, file) =
+        (std::fs::read(&vectors).unwrap(), std::fs::File::options().write(true).open(&vectors).unwrap());
+    file.set_len(0).unwrap();
+    let broken = ask(evaluation, "GET").await;
+    assert_eq!(broken.status, 503, "{}", broken.body);
+    assert!(broken.body["detail"].as_str().unwrap().contains("vectors.f32"), "{}", broken.body);
+    std::fs::write(&vectors, bytes).unwrap();
+    let found = ask(evaluation, "GET").await;
+    let expected = json!({
+        "revision": "a1b2c3d4e5",
+        "silhouette": {"documents": 4, "mean": 1.0, "lowest": {"domain": "legal", "mean": 1.0}},
+    });
+    assert_eq!((found.status, &found.body), (200, &expected), "{}", found.body);
+    // It is worked out once.
+    file.set_len(0).unwrap();
+    assert_eq!(ask(evaluation, "GET").await.body, expected);
+    assert_eq!(ask(evaluation, "POST").await.status, 405);
+    let elsewhere = send("GET", evaluation, "/v1/elsewhere", String::new()).await;
+    assert!(elsewhere.body["detail"].as_str().unwrap().contains("GET /v1/domains"), "{}", elsewhere.body);
+    assert_eq!(page(&server).await.client_error, 0, "nothing of this is traffic");
+    let refused = ask(traffic, "GET").await;
+    assert_eq!(refused.status, 404, "{}", refused.body);
+    assert!(!refused.body["detail"].as_str().unwrap().contains("domains"), "{}", refused.body);
+    server.stop().await;
+
+    let (_dir, path) = letters_index(false);
+    let server = start(config(&path), Letters).await;
+    let found = ask(server.evaluation, "GET").await;
+    assert_eq!((found.status, &found.body["silhouette"]), (200, &Value::Null), "no document has a domain");
+    server.stop().await;
+}
+
 // ---- the program itself
 
 /// A toy model directory whose encoder knows three words.

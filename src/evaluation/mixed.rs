@@ -16,6 +16,7 @@ use super::lines::{Lines, ReadError};
 use super::metric::Metric;
 use super::run::Run;
 use super::slice::slices;
+use crate::metadata::Metadata;
 
 /// Key of the metadata of queries and documents that names their domain.
 pub const KEY: &str = "domain";
@@ -33,6 +34,11 @@ pub struct Contamination {
     pub share: f64,
     /// Documents of a known domain among the first ten of queries of a known one: what the share is of.
     pub hits: usize,
+}
+
+/// The domain that the metadata of a document tells.
+pub fn of_document(metadata: &Metadata) -> Option<&str> {
+    metadata.get(KEY)?.as_str()
 }
 
 /// Whether a judged query names its domain.

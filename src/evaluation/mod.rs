@@ -5,9 +5,10 @@
 //!
 //! Layout: [`dataset`] queries and judgments; [`run`] what an arm answered; [`metric`] one number a query;
 //! [`compare`] the numbers of two arms; [`sample`] what of them is independent; [`paired`] and [`bounded_mean`] bounds
-//! and tests of their difference, [`inference`] the one that a gate asks for; [`slice`] and [`holm`] groups of queries; [`condensed`] lists without unjudged
-//! documents; [`likeness`] of two lists, without judgments; [`mixed`] facts of sets with several domains;
-//! [`verdict`] rules; [`sequence`] live shares, looked at again and again.
+//! and tests of their difference, [`inference`] those that a gate asks for; [`slice`] and [`holm`] groups of queries;
+//! [`condensed`] lists without unjudged documents; [`likeness`] of two lists, without judgments; [`mixed`] and
+//! [`silhouette`] facts of sets with several domains; [`verdict`] rules; [`sequence`] live shares, looked at again and
+//! again.
 //!
 //! Invariants: no network, no clock, no Kubernetes; files are only read. Equal inputs give equal bits: sums
 //! run in bytewise order of the query ids, draws come from a named generator with a derived seed.
@@ -31,5 +32,6 @@ pub mod run;
 pub mod sample;
 pub mod sequence;
 pub mod signs;
+pub mod silhouette;
 pub mod slice;
 pub mod verdict;

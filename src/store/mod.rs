@@ -106,8 +106,13 @@ pub struct Scored {
 impl Scored {
     /// The document that the chunk belongs to.
     pub fn document(&self) -> &str {
-        self.id.rsplit_once('#').map_or(&self.id, |(document, _)| document)
+        document_of(&self.id)
     }
+}
+
+/// The document that a chunk belongs to, by the chunk's id.
+fn document_of(id: &str) -> &str {
+    id.rsplit_once('#').map_or(id, |(document, _)| document)
 }
 
 /// A chunk as it is kept.

@@ -133,6 +133,7 @@ fn a_directory_gives_what_a_server_over_it_gives() {
     let words = Words::new();
     let (index, model) = (words.path("both"), words.path("model"));
     let mut runs = std::collections::BTreeSet::new();
+    let mut silhouettes = std::collections::BTreeSet::new();
     for mode in ["vector", "keyword", "hybrid"] {
         let serving = Serving::start(&words, "both", mode);
         let run = |name: &str, arm: &[&str]| {
@@ -153,6 +154,12 @@ fn a_directory_gives_what_a_server_over_it_gives() {
         assert_eq!(share(&out(&words.evaluate(&flags[..2]))), Value::Null, "without labels there is no share");
         let found = share(&read.0);
         assert!(found["hits"].as_u64().unwrap() > 400 && found["share"].as_f64().unwrap() > 0.0, "{mode}: {found}");
+        // A document tells its domain by its first word alone, so that the domains lie close.
+        let apart = &serde_json::from_str::<Value>(&read.0).unwrap()["facts"]["silhouette"];
+        assert_eq!((&apart["candidate"]["documents"], &apart["baseline"]), (&json!(56), &Value::Null), "{apart}");
+        assert!((-1.0..1.0).contains(&apart["candidate"]["mean"].as_f64().unwrap()), "{apart}");
+        assert!(apart["candidate"]["mean"] != json!(0.0), "{apart}");
+        assert!(silhouettes.insert(apart.to_string()) == (mode == "vector"), "the vectors are those of every mode");
         assert!(runs.insert(read), "{mode} gives another run and other inputs than the other modes");
     }
 }
@@ -186,6 +193,8 @@ fn two_directories_are_compared_each_in_its_mode() {
     assert_ne!(vector, keyword);
     assert!(hybrid > 0.1);
     assert_eq!(found["queries"]["answeredByBaseline"], json!(56));
+    let apart = &found["facts"]["silhouette"];
+    assert!(apart["candidate"].is_object() && apart["candidate"] == apart["baseline"], "one index: {apart}");
 }
 
 #[test]

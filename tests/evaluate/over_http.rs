@@ -9,6 +9,8 @@ struct Arm {
     documents: u64,
     chunks: u64,
     answer: Arc<dyn Fn(&str) -> Answer + Send + Sync>,
+    /// What it answers about its domains; an arm of an older program knows no such call.
+    domains: Option<(u16, Value)>,
     asked: Arc<Mutex<BTreeMap<String, Vec<Value>>>>,
     refused: Arc<AtomicUsize>,
 }
@@ -26,6 +28,7 @@ impl Arm {
             documents: 10,
             chunks: 10,
             answer: Arc::new(answer),
+            domains: None,
             asked: Arc::default(),
             refused: Arc::default(),
         }
@@ -43,6 +46,7 @@ impl Arm {
                 let router = Router::new()
                     .route("/handbook/v1/revision", get(revision))
                     .route("/handbook/v1/search", post(search))
+                    .route("/handbook/v1/domains", get(domains))
                     .with_state(arm);
                 axum::serve(listener, router).await.unwrap();
             });
@@ -56,11 +60,20 @@ async fn revision(State(arm): State<Arm>) -> Response {
     if arm.refused.fetch_add(1, Ordering::SeqCst) == 0 {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    Json(json!({
+    let mut answer = json!({
         "revision": arm.revision, "version": "handbook/v1", "contentDigest": "c0ffee", "fingerprint": "f1",
         "retrieval": {}, "documents": arm.documents, "chunks": arm.chunks,
-    }))
-    .into_response()
+    });
+    if arm.domains.is_some() {
+        answer["domains"] = json!(true);
+    }
+    Json(answer).into_response()
+}
+
+async fn domains(State(arm): State<Arm>) -> Response {
+    arm.asked.lock().unwrap().entry("domains".to_owned()).or_default().push(Value::Null);
+    let (status, body) = arm.domains.unwrap_or((404, Value::Null));
+    (StatusCode::from_u16(status).unwrap(), Json(body)).into_response()
 }
 
 async fn search(State(arm): State<Arm>, Json(body): Json<Value>) -> Response {
@@ -251,4 +264,82 @@ fn of_arms_that_are_asked_one_must_find_a_judged_document() {
     // An index that finds nothing is measured: a broken candidate is worse.
     let (exit, reason, _) = judge(&foreign, &good);
     assert_eq!((exit, reason.as_str()), (1, "RegressionProven"));
+}
+
+/// `{"revision": …, "silhouette": …}` of an arm whose lowest domain is `legal`.
+fn apart(revision: &str, mean: f64, lowest: f64) -> Value {
+    let lowest = json!({"domain": "legal", "mean": lowest});
+    json!({"revision": revision, "silhouette": {"documents": 2000, "mean": mean, "lowest": lowest}})
+}
+
+#[test]
+fn an_arm_tells_how_far_its_domains_lie_apart_where_it_can_and_never_fails_by_it() {
+    let place = Place::new(60);
+    let slices = place.write("slices.tsv", "q000\tdomain\tlegal\n");
+    let judge = |domains: Option<(u16, Value)>, labelled: bool| {
+        let arm = Arm { domains, ..Arm::new(relevant_at(1)) };
+        let url = arm.serve();
+        let labels = ["--slices", &slices];
+        let flags = ["--output", "json", "--candidate", &url, "--metric", "mrr@3:floor=0.5"];
+        let output = place.evaluate(&[&flags[..], &labels[..if labelled { 2 } else { 0 }]].concat());
+        assert_eq!(code(&output), 0, "{} {}", out(&output), err(&output));
+        let asked = arm.asked.lock().unwrap().get("domains").map_or(0, Vec::len);
+        let found = summary(&output);
+        let facts = &found["facts"];
+        let told = [facts.get("silhouette"), facts.get("warnings")].map(|fact| fact.cloned().unwrap_or(Value::Null));
+        (asked, told, found["inputs"].clone())
+    };
+    let current = "0123456789";
+    let (asked, told, inputs) = judge(Some((200, apart(current, 0.123_456_78, -0.5))), true);
+    let lowest = json!({"domain": "legal", "mean": -0.5});
+    let expected = json!({"documents": 2000, "mean": 0.123_457, "lowest": lowest});
+    assert_eq!((asked, told), (1, [json!({"candidate": expected, "baseline": null}), Value::Null]));
+    // Where no domains are known, and what tells none.
+    let nothing = json!({"revision": current, "silhouette": null});
+    for (domains, labelled, calls) in
+        [(Some((200, nothing)), true, 1), (Some((200, apart(current, 0.1, 0.1))), false, 0), (None, true, 0)]
+    {
+        let (asked, told, same) = judge(domains, labelled);
+        assert_eq!((asked, told), (calls, [Value::Null, Value::Null]));
+        assert!(!labelled || same == inputs, "a fact enters no digest");
+    }
+    for (status, body, why) in [
+        (500, json!({"title": "No", "detail": "the search stopped"}), "answered 500: the search stopped"),
+        (404, Value::Null, "answered 404"),
+        (200, json!([]), "the answer is not the retrieval API's"),
+        (200, apart("9876543210", 0.1, 0.1), "answered from revision 9876543210, but 0123456789 was measured"),
+        (200, apart(current, 1.5, 0.1), "the answer is out of bounds"),
+    ] {
+        let (asked, [fact, warnings], same) = judge(Some((status, body)), true);
+        assert_eq!((asked, fact, same), (1, Value::Null, inputs.clone()), "{why}");
+        let warnings = warnings.as_array().unwrap().clone();
+        let begin = format!("How far the domains of the candidate lie apart is not known: {why}");
+        assert!(warnings.len() == 1 && warnings[0].as_str().unwrap().starts_with(&begin), "{why}: {warnings:?}");
+    }
+}
+
+#[test]
+fn every_form_tells_how_far_the_domains_of_both_arms_lie_apart() {
+    let place = Place::new(60);
+    let slices = place.write("slices.tsv", "q000\tdomain\tlegal\n");
+    let [markdown, page] = ["md", "html"].map(|name| place.path(name).display().to_string());
+    let arm = |domains| Arm { domains, ..Arm::new(relevant_at(1)) }.serve();
+    let told = |baseline: Option<(u16, Value)>| {
+        let mut of_candidate = apart("0123456789", 0.25, -0.125);
+        of_candidate["silhouette"]["lowest"]["domain"] = json!("tax\nPass");
+        let (candidate, baseline) = (arm(Some((200, of_candidate))), arm(baseline));
+        let arms = ["--slices", &slices, "--candidate", &candidate, "--baseline", &baseline];
+        let forms = ["--output", "table", "--output", &format!("markdown={markdown}"), "--report", &page];
+        let output = place.evaluate(&[&arms[..], &forms[..], &["--metric", "mrr@3:margin=0.5"]].concat());
+        assert_eq!(code(&output), 0, "{} {}", out(&output), err(&output));
+        [out(&output), std::fs::read_to_string(&markdown).unwrap(), std::fs::read_to_string(&page).unwrap()]
+    };
+    let of_candidate = "silhouette by domain +0.2500 of 2000 documents, lowest ";
+    for text in told(Some((200, apart("0123456789", 0.5, 0.375)))) {
+        assert!(text.contains(of_candidate) && text.contains("-0.1250 (baseline +0.5000 of 2000"), "{text}");
+    }
+    for text in told(None) {
+        assert!(text.contains(of_candidate) && !text.contains("(baseline +"), "{text}");
+        assert!(!text.contains("tax\nPass"), "a name makes no line: {text}");
+    }
 }

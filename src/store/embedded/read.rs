@@ -14,7 +14,7 @@ use super::scan::{Bits, Codes, exact_score, length};
 use super::{MAX_CHUNKS, REFERENCES, SQLITE, VECTORS, keyword, read_manifest};
 use crate::metadata::{Number, Scalar};
 use crate::store::filter::{Condition, Test};
-use crate::store::{Filter, Manifest, Scored, StoreError, StoredChunk};
+use crate::store::{Filter, Manifest, Scored, StoreError, StoredChunk, document_of};
 
 /// One version, open for searching; share it in an `Arc`.
 pub struct EmbeddedIndex {
@@ -131,6 +131,25 @@ impl EmbeddedIndex {
             statement.query_row([ordinal], |row| row.get(0)).optional()
         })?;
         Ok(kept == Some(text_hash(embedded)))
+    }
+
+    /// The first chunk of each document, of at most so many documents, spread evenly over the version.
+    pub fn first_chunks(&self, most: usize) -> Vec<u32> {
+        // The chunks of a document stand one after the other.
+        let documents = || {
+            let before = std::iter::once(None).chain(self.ids.iter().map(|id| Some(document_of(id))));
+            (0_u32..).zip(self.ids.iter().zip(before)).filter(|(_, (id, before))| *before != Some(document_of(id)))
+        };
+        let all = documents().count();
+        let wanted = most.min(all);
+        let mut next = 0_usize;
+        let spread = documents().enumerate().filter(|(n, _)| {
+            // The i-th of them is document i · all / wanted.
+            let taken = next.saturating_mul(all).checked_div(wanted) == Some(*n);
+            next = next.saturating_add(usize::from(taken));
+            taken
+        });
+        spread.map(|(_, (ordinal, _))| ordinal).collect()
     }
 
     /// One chunk.

@@ -404,3 +404,23 @@ fn the_codes_spare_most_chunks_of_ordinary_vectors() {
     let kept = codes.candidates(&vector(), 10, None).unwrap().len();
     assert!((10..400).contains(&kept), "{kept} of 4000 are scored again");
 }
+
+#[test]
+fn documents_are_spread_evenly_however_many_chunks_each_has() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("v1");
+    let mut builder = Builder::create(&dir, 2, Distance::Cosine, false).unwrap();
+    // d0 has one chunk, d1 two, … d9 ten: document n begins at chunk n(n + 1) / 2.
+    for (document, part) in (0..10).flat_map(|n| (0..=n).map(move |part| (format!("d#{n}"), part))) {
+        let (id, metadata, text) = (format!("{document}#{part}"), Metadata::new(), "t");
+        let chunk = NewChunk { id: &id, document: &document, title: "", embedded: text, text, metadata: &metadata };
+        builder.add(&chunk, &[1.0, 0.0]).unwrap();
+    }
+    builder.finish(stamp(), &[vec![1.0, 0.0]]).unwrap();
+    let index = EmbeddedIndex::open(&dir).unwrap();
+    let every = [0, 1, 3, 6, 10, 15, 21, 28, 36, 45];
+    assert_eq!(index.first_chunks(10), every);
+    assert_eq!(index.first_chunks(2_000), every);
+    assert_eq!(index.first_chunks(4), [0, 3, 15, 28], "documents 0, 2, 5 and 7");
+    assert_eq!(index.first_chunks(0), [0; 0]);
+}

@@ -14,10 +14,10 @@ use super::plan::Asking;
 use super::progress::Progress;
 use super::stopped::{Cause, Stopped};
 use crate::evaluation::dataset::Dataset;
-use crate::evaluation::mixed::{DEPTH, Domains, KEY};
+use crate::evaluation::mixed::{DEPTH, Domains};
 use crate::evaluation::run::{Hit, Run, collapsed};
+use crate::evaluation::silhouette::Silhouette;
 use crate::evaluation::verdict::LEAST_COVERAGE;
-use crate::metadata::Metadata;
 use crate::worker::serve::MAX_K_EVALUATION;
 
 /// Questions at once.
@@ -50,11 +50,6 @@ pub enum SearchError {
 /// document push them down.
 pub const DESCRIBED: usize = 2 * DEPTH;
 
-/// The domain that the metadata of a document tells.
-pub fn domain(metadata: &Metadata) -> Option<&str> {
-    metadata.get(KEY)?.as_str()
-}
-
 /// Something that answers questions with scored chunks.
 pub trait Searcher: Send + Sync {
     /// What it serves.
@@ -63,6 +58,11 @@ pub trait Searcher: Send + Sync {
     /// Domains of the first documents of what was answered; empty where none was told.
     fn domains(&self) -> Domains {
         Domains::new()
+    }
+
+    /// How far the domains of its documents lie apart. `None`: it tells none; an error costs the fact, never the run.
+    fn silhouette(&self) -> BoxFuture<'_, Result<Option<Silhouette>, String>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
 
     /// The best chunks for a query: the document that each belongs to, and its score.

@@ -11,14 +11,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 
-use super::arm::{DESCRIBED, SearchError, Searcher, Served, domain};
+use super::arm::{DESCRIBED, SearchError, Searcher, Served};
 use super::stopped::{Cause, Stopped};
 use crate::api::release::{Mode, Retrieval};
 use crate::embedding::{EmbedError, Encoder, Side};
-use crate::evaluation::mixed::Domains;
+use crate::evaluation::mixed::{self, Domains};
 use crate::evaluation::run::Hit;
-use crate::store::Manifest;
+use crate::evaluation::silhouette::Silhouette;
 use crate::store::embedded::read_manifest;
+use crate::store::{Manifest, StoredChunk};
 use crate::worker::encoder;
 use crate::worker::exit::Failure;
 use crate::worker::serve::engine::{self, Engine, Settings, Share};
@@ -104,8 +105,8 @@ impl Encoder for Absent {
 pub struct DirectorySearcher {
     engine: Engine,
     served: Served,
-    /// Documents whose domain is looked up.
-    describe: usize,
+    /// Whether the domains of documents are wanted.
+    labelled: bool,
     domains: Mutex<Domains>,
 }
 
@@ -123,8 +124,7 @@ impl DirectorySearcher {
             documents: Some(manifest.documents),
             chunks: Some(manifest.chunks),
         };
-        let describe = if labelled { DESCRIBED } else { 0 };
-        Ok(Self { engine, served, describe, domains: Mutex::default() })
+        Ok(Self { engine, served, labelled, domains: Mutex::default() })
     }
 }
 
@@ -137,13 +137,24 @@ impl Searcher for DirectorySearcher {
         self.domains.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn silhouette(&self) -> BoxFuture<'_, Result<Option<Silhouette>, String>> {
+        Box::pin(async move {
+            if !self.labelled {
+                return Ok(None);
+            }
+            self.engine.silhouette(Share::Whole).await.map_err(|e| e.to_string())
+        })
+    }
+
     fn search<'a>(&'a self, query: &'a str, chunks: usize) -> BoxFuture<'a, Result<Vec<Hit>, SearchError>> {
         Box::pin(async move {
             let question = evaluation_question(query, chunks).map_err(SearchError::Failed)?;
             let failed = |e: engine::SearchError| SearchError::Failed(e.to_string());
             let hits = self.engine.search(question, Share::Whole).await.map_err(failed)?;
-            let described = self.engine.described(&hits, self.describe, Share::Whole).await.map_err(failed)?;
-            let told = described.iter().filter_map(|c| Some((c.document.clone(), domain(&c.metadata)?.to_owned())));
+            let documents = if self.labelled { DESCRIBED } else { 0 };
+            let described = self.engine.described(&hits, documents, Share::Whole).await.map_err(failed)?;
+            let domain = |chunk: &StoredChunk| Some(mixed::of_document(&chunk.metadata)?.to_owned());
+            let told = described.iter().filter_map(|chunk| Some((chunk.document.clone(), domain(chunk)?)));
             self.domains.lock().unwrap_or_else(PoisonError::into_inner).extend(told);
             Ok(hits.iter().map(|hit| Hit { document: hit.document().to_owned(), score: hit.score }).collect())
         })

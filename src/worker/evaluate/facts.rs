@@ -14,6 +14,7 @@ use crate::evaluation::likeness::likeness;
 use crate::evaluation::metric::{Gains, Metric};
 use crate::evaluation::mixed::{self, MOST_CONTAMINATION, Means};
 use crate::evaluation::run::Run;
+use crate::evaluation::silhouette::{Lowest, Silhouette};
 use crate::evaluation::verdict::SliceRules;
 
 /// Facts of a run, as `--output json` prints them.
@@ -33,6 +34,9 @@ pub struct Facts {
     /// Share of the first ten documents that are of another domain than their query.
     #[serde(rename = "contamination@10", skip_serializing_if = "Option::is_none")]
     contamination: Option<Contaminated>,
+    /// How far the domains of the documents lie apart, seen by their vectors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    silhouette: Option<Silhouettes>,
     /// For each key of the slices and each metric.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     means: Vec<MeansOf>,
@@ -57,6 +61,13 @@ struct OfArms {
 struct Contaminated {
     candidate: Option<Share>,
     baseline: Option<Share>,
+}
+
+/// Of each arm; absent where no two domains are known.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Silhouettes {
+    candidate: Option<Silhouette>,
+    baseline: Option<Silhouette>,
 }
 
 /// A share, and what it is of.
@@ -103,7 +114,8 @@ impl Facts {
         let (candidate, baseline) = (&of_candidate.run, of_baseline.map(|answered| &answered.run));
         let contamination = contamination(dataset, of_candidate, of_baseline);
         let (means, opposed) = means(dataset, gate, comparison);
-        let warnings = contamination.iter().flat_map(Contaminated::warnings).chain(opposed).collect();
+        let (silhouette, unknown) = silhouettes(of_candidate, of_baseline);
+        let warnings = contamination.iter().flat_map(Contaminated::warnings).chain(opposed).chain(unknown).collect();
         let likeness = likeness(dataset, candidate, baseline);
         let compared = likeness.baseline;
         let metrics: Vec<Metric> = gate.judging.rules.iter().map(|rule| rule.metric()).collect();
@@ -122,6 +134,7 @@ impl Facts {
             rbo: compared.map(|c| rounded(c.rbo)),
             residuals: residuals.collect(),
             contamination,
+            silhouette,
             means,
             warnings,
             left_out: dataset.left_out().len(),
@@ -144,6 +157,7 @@ impl Facts {
             let baseline = found.baseline.map(|share| format!(" (baseline {})", told(Some(share))));
             format!("contamination@10 {}{}", told(found.candidate), baseline.unwrap_or_default())
         }));
+        lines.extend(self.silhouette.iter().map(Silhouettes::in_words));
         lines.extend(self.means.iter().map(|found| {
             let pair = |p: Pair| {
                 format!("of queries {:.4}, of slices {:.4}, macroMicroGap {:+.4}", p.micro, p.macro_, p.macro_micro_gap)
@@ -177,6 +191,18 @@ impl Facts {
     }
 }
 
+impl Silhouettes {
+    fn in_words(&self) -> String {
+        let told = |Silhouette { documents, mean, lowest: Lowest { domain, mean: least } }: &Silhouette| {
+            // Quoted, so that a name of several lines makes no line of its own.
+            format!("{mean:+.4} of {documents} documents, lowest {domain:?} {least:+.4}")
+        };
+        let baseline = self.baseline.as_ref().map(|found| format!(" (baseline {})", told(found)));
+        let candidate = self.candidate.as_ref().map_or_else(|| "unknown".to_owned(), told);
+        format!("silhouette by domain {candidate}{}", baseline.unwrap_or_default())
+    }
+}
+
 impl Contaminated {
     fn warnings(&self) -> Vec<String> {
         let arms = [("candidate", self.candidate), ("baseline", self.baseline)];
@@ -202,6 +228,23 @@ fn contamination(dataset: &Dataset, candidate: &Answered, baseline: Option<&Answ
     };
     let found = Contaminated { candidate: share(candidate), baseline: baseline.and_then(share) };
     (found.candidate.is_some() || found.baseline.is_some()).then_some(found)
+}
+
+/// `None`: no arm tells one. And why not, where one was asked.
+fn silhouettes(candidate: &Answered, baseline: Option<&Answered>) -> (Option<Silhouettes>, Vec<String>) {
+    let of = |answered: &Answered| {
+        let Silhouette { documents, mean, lowest } = answered.silhouette.as_ref().ok()?.clone()?;
+        let lowest = Lowest { mean: rounded(lowest.mean), ..lowest };
+        Some(Silhouette { documents, mean: rounded(mean), lowest })
+    };
+    let found = Silhouettes { candidate: of(candidate), baseline: baseline.and_then(of) };
+    let arms = [("candidate", Some(candidate)), ("baseline", baseline)];
+    let unknown = arms.into_iter().filter_map(|(name, arm)| {
+        let why = arm?.silhouette.as_ref().err()?;
+        Some(format!("How far the domains of the {name} lie apart is not known: {why}."))
+    });
+    let told = found.candidate.is_some() || found.baseline.is_some();
+    (told.then_some(found), unknown.collect())
 }
 
 /// The means of each key and metric, and what is said where they moved apart.

@@ -13,19 +13,22 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::arm::{DESCRIBED, SearchError, Searcher, Served, domain};
+use super::arm::{DESCRIBED, SearchError, Searcher, Served};
 use super::stopped::{Cause, Stopped};
 use crate::answer::{self, Unread};
 use crate::embedding::tls;
 use crate::evaluation::lines::short;
-use crate::evaluation::mixed::Domains;
+use crate::evaluation::mixed::{self, Domains};
 use crate::evaluation::run::Hit;
+use crate::evaluation::silhouette::Silhouette;
 use crate::metadata::Metadata;
 
 /// Time for one question, with its repetitions.
 const QUESTION: Duration = Duration::from_secs(10);
 /// Time for the first word of an arm, which may have become ready a moment ago.
 const FIRST_WORD: Duration = Duration::from_secs(30);
+/// Time for what is told of the domains: the first who asks waits until the vectors are read.
+const OF_DOMAINS: Duration = Duration::from_secs(30);
 const CONNECT: Duration = Duration::from_secs(3);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -39,6 +42,8 @@ pub struct HttpSearcher {
     served: Served,
     /// Documents that are asked for their domain; an arm of an older program tells none.
     describe: Option<usize>,
+    /// Where it tells how far its domains lie apart, if that is wanted; an arm of an older program has none.
+    apart: Option<Url>,
     domains: Mutex<Domains>,
 }
 
@@ -52,6 +57,8 @@ struct RevisionAnswer {
     chunks: Option<u64>,
     #[serde(default)]
     describe: bool,
+    #[serde(default)]
+    domains: bool,
 }
 
 #[derive(Deserialize)]
@@ -66,6 +73,12 @@ struct ResultAnswer {
     score: f64,
     #[serde(default)]
     metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+struct DomainsAnswer {
+    revision: String,
+    silhouette: Option<Silhouette>,
 }
 
 /// An RFC 9457 problem document, as far as it is shown.
@@ -92,7 +105,8 @@ impl HttpSearcher {
             chunks: answer.chunks,
         };
         let describe = (labelled && answer.describe).then_some(DESCRIBED);
-        Ok(Self { client, search, served, describe, domains: Mutex::default() })
+        let apart = (labelled && answer.domains).then(|| below(base, "v1/domains"));
+        Ok(Self { client, search, served, describe, apart, domains: Mutex::default() })
     }
 }
 
@@ -103,6 +117,19 @@ impl Searcher for HttpSearcher {
 
     fn domains(&self) -> Domains {
         self.domains.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn silhouette(&self) -> BoxFuture<'_, Result<Option<Silhouette>, String>> {
+        Box::pin(async move {
+            let Some(url) = &self.apart else { return Ok(None) };
+            let answer: DomainsAnswer = call(|| self.client.get(url.clone()), OF_DOMAINS).await?;
+            if answer.revision != self.served.revision {
+                let (found, measured) = (short(&answer.revision), &self.served.revision);
+                return Err(format!("answered from revision {found}, but {measured} was measured"));
+            }
+            let bounded = |told: Silhouette| told.bounded().ok_or("the answer is out of bounds");
+            Ok(answer.silhouette.map(bounded).transpose()?)
+        })
     }
 
     fn search<'a>(&'a self, query: &'a str, chunks: usize) -> BoxFuture<'a, Result<Vec<Hit>, SearchError>> {
@@ -128,8 +155,8 @@ impl Searcher for HttpSearcher {
             if answer.results.iter().any(|r| r.document.is_empty()) {
                 return Err(SearchError::Failed("answered with a result without a document id".to_owned()));
             }
-            let told =
-                answer.results.iter().filter_map(|r| Some((r.document.clone(), domain(&r.metadata)?.to_owned())));
+            let domain = |r: &ResultAnswer| Some(mixed::of_document(&r.metadata)?.to_owned());
+            let told = answer.results.iter().filter_map(|r| Some((r.document.clone(), domain(r)?)));
             self.domains.lock().unwrap_or_else(PoisonError::into_inner).extend(told);
             Ok(answer.results.into_iter().map(|r| Hit { document: r.document, score: r.score }).collect())
         })

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::arm::{Searcher, Served, ask};
+use super::arm::{Answers, Searcher, Served, ask};
 use super::directory::DirectorySearcher;
 use super::facts::Facts;
 use super::http::HttpSearcher;
@@ -16,6 +16,7 @@ use crate::evaluation::dataset::{Dataset, hex};
 use crate::evaluation::lines::short;
 use crate::evaluation::mixed::{self, Domains};
 use crate::evaluation::run::{Compat, Names, Run};
+use crate::evaluation::silhouette::Silhouette;
 use crate::evaluation::verdict::{Coverage, Evidence, LEAST_COVERAGE};
 use crate::worker::job::{self, Counting, EvaluateTask};
 
@@ -28,6 +29,8 @@ pub struct Answered {
     pub answered: usize,
     /// Domains of the first documents, as far as they are told.
     pub domains: Domains,
+    /// How far the domains of its documents lie apart; or why it is not known, where it was asked.
+    pub silhouette: Result<Option<Silhouette>, String>,
 }
 
 /// What an arm is: enters the digest of the inputs.
@@ -114,7 +117,7 @@ fn read(name: &str, file: &RunFile, dataset: &Dataset, asking: Asking) -> Result
         Missing::Drop => named,
     };
     let identity = Identity { revision: "run".to_owned(), content_digest: hex(&digest), fingerprint: String::new() };
-    Ok(Answered { identity, run, answered, domains: Domains::new() })
+    Ok(Answered { identity, run, answered, domains: Domains::new(), silhouette: Ok(None) })
 }
 
 fn too_few_named(name: &str, file: &Path, dataset: &Dataset, run: &Run) -> Stopped {
@@ -177,8 +180,10 @@ pub async fn asked(
     if let Some(expected) = expected.filter(|e| **e != identity) {
         return Err(changed(name, expected, &identity));
     }
-    let answers = ask(searcher, name, dataset, asking, progress).await?;
-    Ok(Answered { identity, run: answers.run, answered: answers.answered, domains: answers.domains })
+    let Answers { run, answered, domains } = ask(searcher, name, dataset, asking, progress).await?;
+    // Behind the questions, which must not wait for it.
+    let silhouette = searcher.silhouette().await;
+    Ok(Answered { identity, run, answered, domains, silhouette })
 }
 
 fn changed(name: &str, expected: &Identity, found: &Identity) -> Stopped {

@@ -17,7 +17,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use futures::FutureExt as _;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 
 use super::engine::{Engine, SearchError};
 use super::metrics::{Metrics, Outcome};
@@ -25,6 +25,7 @@ use super::problem::Problem;
 use super::request::{self, Defaults, Port};
 use super::{Identity, openai};
 use crate::api::names::HEADER_REVISION;
+use crate::evaluation::silhouette::Silhouette;
 use crate::store::Scored;
 use crate::worker::http::{BodyError, open_metrics, read_body};
 
@@ -41,6 +42,8 @@ pub(super) struct State {
     time_limit: Duration,
     traffic: Semaphore,
     evaluation: Semaphore,
+    /// Worked out for who asks first: a version does not change.
+    silhouette: OnceCell<Option<Silhouette>>,
     draining: AtomicBool,
 }
 
@@ -53,6 +56,7 @@ impl State {
             time_limit: limits.time,
             traffic: Semaphore::new(limits.requests),
             evaluation: Semaphore::new(limits.requests),
+            silhouette: OnceCell::new(),
             draining: AtomicBool::new(false),
         }
     }
@@ -84,7 +88,7 @@ pub(super) fn router(state: Arc<State>, port: Port) -> axum::Router {
 }
 
 async fn answer(state: Arc<State>, port: Port, request: Request, started: Instant) -> Response {
-    let call = match call(request.method(), request.uri().path(), &state.identity.release) {
+    let call = match call(request.method(), request.uri().path(), &state.identity.release, port) {
         Ok(Call::Revision) => return revision(&state),
         Ok(call) => Ok(call),
         Err(problem) => Err(problem),
@@ -109,9 +113,11 @@ enum Call {
     Search,
     VectorStoreSearch,
     Revision,
+    /// Of the evaluation port.
+    Domains,
 }
 
-fn call(method: &Method, path: &str, release: &str) -> Result<Call, Problem> {
+fn call(method: &Method, path: &str, release: &str, port: Port) -> Result<Call, Problem> {
     let segments: Vec<&str> = path.rsplitn(5, '/').collect();
     let (call, allow) = match segments.as_slice() {
         ["search", store, "vector_stores", "v1", ..] if *store == release => (Call::VectorStoreSearch, "POST"),
@@ -120,21 +126,26 @@ fn call(method: &Method, path: &str, release: &str) -> Result<Call, Problem> {
         }
         ["search", "v1", ..] => (Call::Search, "POST"),
         ["revision", "v1", ..] => (Call::Revision, "GET"),
+        ["domains", "v1", ..] if port == Port::Evaluation => (Call::Domains, "GET"),
         _ => {
+            let more = match port {
+                Port::Traffic => "",
+                Port::Evaluation => ", and here GET /v1/domains",
+            };
             return Err(Problem::not_found(format!(
-                "the calls are POST /v1/search, POST /v1/vector_stores/{release}/search and GET /v1/revision"
+                "the calls are POST /v1/search, POST /v1/vector_stores/{release}/search and GET /v1/revision{more}"
             )));
         }
     };
     let taken = match call {
         Call::Search | Call::VectorStoreSearch => method == Method::POST,
-        Call::Revision => method == Method::GET || method == Method::HEAD,
+        Call::Revision | Call::Domains => method == Method::GET || method == Method::HEAD,
     };
     if taken { Ok(call) } else { Err(Problem::method(allow)) }
 }
 
 /// The body of an answer and its number of results.
-async fn search(state: &State, port: Port, call: Call, request: Request) -> Result<(Value, usize), Problem> {
+async fn search(state: &Arc<State>, port: Port, call: Call, request: Request) -> Result<(Value, usize), Problem> {
     let turns = match port {
         Port::Traffic => &state.traffic,
         Port::Evaluation => &state.evaluation,
@@ -152,6 +163,7 @@ async fn search(state: &State, port: Port, call: Call, request: Request) -> Resu
         match call {
             Call::Search => own_form(state, port, &body).await,
             Call::VectorStoreSearch => openai_form(state, port, &body).await,
+            Call::Domains => Ok((domains(state).await?, 0)),
             // Answered before, without a turn.
             Call::Revision => Ok((revision_body(state), 0)),
         }
@@ -214,6 +226,18 @@ async fn measured(engine: &Engine, hits: &[Scored], described: usize) -> Result<
     Ok(hits.iter().map(result).collect())
 }
 
+/// What is told of the domains of the version.
+async fn domains(state: &Arc<State>) -> Result<Value, Problem> {
+    // In a task of its own: who asks again after the time limit finds what was begun.
+    let begun = Arc::clone(state);
+    let found = tokio::spawn(async move {
+        let measure = || begun.engine.silhouette(Port::Evaluation.share());
+        begun.silhouette.get_or_try_init(measure).await.cloned()
+    });
+    let silhouette = found.await.map_err(|_| Problem::internal())?.map_err(problem)?;
+    Ok(json!({"revision": state.identity.revision, "silhouette": silhouette}))
+}
+
 fn problem(error: SearchError) -> Problem {
     match error {
         SearchError::Dimensions { .. } => Problem::bad_request(error.to_string()),
@@ -243,6 +267,7 @@ fn revision_body(state: &State) -> Value {
         "documents": manifest.documents,
         "chunks": manifest.chunks,
         "describe": true,
+        "domains": true,
     })
 }
 
@@ -270,6 +295,29 @@ async fn ready(state: &State) -> (StatusCode, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::release::Retrieval;
+    use crate::worker::serve::Limits;
+    use crate::worker::serve::engine::tests::of_documents;
+
+    #[tokio::test]
+    async fn what_one_who_gave_up_began_is_there_for_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let identity = Identity {
+            release: "handbook".to_owned(),
+            revision: "r".to_owned(),
+            version: "v".to_owned(),
+            retrieval: Retrieval::default(),
+        };
+        let state = Arc::new(State::new(of_documents(dir.path(), 4), identity, Limits::default()));
+        assert!(domains(&state).now_or_never().is_none(), "it is under way, and now its caller is gone");
+        let there = async {
+            while !state.silhouette.initialized() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), there).await.expect("nobody goes on with it");
+        assert_eq!(domains(&state).await.unwrap()["silhouette"]["documents"], 4);
+    }
 
     #[test]
     fn paths_may_have_any_prefix() {
@@ -279,15 +327,23 @@ mod tests {
             ("/v1/v1/search", Call::Search),
             ("/a/v1/b/v1/vector_stores/handbook/search", Call::VectorStoreSearch),
         ] {
-            assert_eq!(call(&Method::POST, path, "handbook"), Ok(expected), "{path}");
+            assert_eq!(call(&Method::POST, path, "handbook", Port::Traffic), Ok(expected), "{path}");
         }
         // A release may have the name v1.
-        assert_eq!(call(&Method::POST, "/v1/vector_stores/v1/search", "v1"), Ok(Call::VectorStoreSearch));
-        assert_eq!(call(&Method::GET, "/x/v1/revision", "handbook"), Ok(Call::Revision));
+        assert_eq!(
+            call(&Method::POST, "/v1/vector_stores/v1/search", "v1", Port::Traffic),
+            Ok(Call::VectorStoreSearch)
+        );
+        assert_eq!(call(&Method::GET, "/x/v1/revision", "handbook", Port::Traffic), Ok(Call::Revision));
         for path in ["/", "", "/search", "/v1/search/", "/v1/other", "/v1", "/v1/vector_stores/other/search"] {
-            assert_eq!(call(&Method::POST, path, "handbook").unwrap_err().status, StatusCode::NOT_FOUND, "{path}");
+            assert_eq!(
+                call(&Method::POST, path, "handbook", Port::Traffic).unwrap_err().status,
+                StatusCode::NOT_FOUND,
+                "{path}"
+            );
         }
-        let wrong = call(&Method::GET, "/v1/search", "handbook").unwrap_err();
+        assert_eq!(call(&Method::GET, "/x/v1/domains", "handbook", Port::Evaluation), Ok(Call::Domains));
+        let wrong = call(&Method::GET, "/v1/search", "handbook", Port::Traffic).unwrap_err();
         assert_eq!(wrong.status, StatusCode::METHOD_NOT_ALLOWED);
     }
 }

@@ -16,10 +16,15 @@ use tokio::sync::Semaphore;
 use super::fuse::{DEPTH, fuse};
 use crate::api::release::{Mode, Retrieval};
 use crate::embedding::{EmbedError, Encoder, Side};
+use crate::evaluation::mixed;
+use crate::evaluation::silhouette::{Document, MOST_DOCUMENTS, Silhouette, silhouette};
 use crate::store::embedded::EmbeddedIndex;
 use crate::store::{Filter, Manifest, Scored, StoreError, StoredChunk};
 use crate::worker::exit::Failure;
 use crate::worker::store::{self, Incomplete};
+
+/// Documents that are read in one turn where thousands are.
+const PIECE: usize = 100;
 
 /// Retrieval settings within their bounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -174,6 +179,19 @@ impl Engine {
         self.chunks(&first.cloned().collect::<Vec<_>>(), share).await
     }
 
+    /// How far the domains of the version lie apart, a document seen by its first chunk. In pieces, so that a search
+    /// never waits for all of it.
+    pub async fn silhouette(&self, share: Share) -> Result<Option<Silhouette>, SearchError> {
+        let index = self.index.clone();
+        let first = self.blocking(share, move || Ok(index.first_chunks(MOST_DOCUMENTS))).await?;
+        let mut documents = Vec::new();
+        for piece in first.chunks(PIECE) {
+            let (index, piece) = (self.index.clone(), piece.to_vec());
+            documents.extend(self.blocking(share, move || of_known_domain(&index, &piece)).await?);
+        }
+        self.blocking(share, move || Ok(silhouette(&documents))).await
+    }
+
     /// Whether the store still answers. It takes no turn: a server that is full is not one that is broken.
     pub async fn check(&self) -> Result<(), SearchError> {
         let index = self.index.clone();
@@ -227,6 +245,12 @@ async fn apart<T: Send + 'static>(
     Ok(done?)
 }
 
+fn of_known_domain(index: &EmbeddedIndex, ordinals: &[u32]) -> Result<Vec<Document>, StoreError> {
+    let chunks = index.chunks(ordinals)?;
+    let known = chunks.iter().filter_map(|chunk| Some((chunk.ordinal, mixed::of_document(&chunk.metadata)?)));
+    known.map(|(ordinal, domain)| Ok(Document { domain: domain.to_owned(), vector: index.vector(ordinal)? })).collect()
+}
+
 /// The search itself, in the order of the settings.
 fn retrieve(
     index: &EmbeddedIndex,
@@ -257,7 +281,7 @@ fn retrieve(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use futures::future::BoxFuture;
@@ -266,7 +290,6 @@ mod tests {
 
     use super::*;
     use crate::api::release::{Fusion, Rrf};
-    use crate::metadata::Metadata;
     use crate::store::embedded::{Builder, NewChunk, Stamp};
     use crate::store::{BuildCounts, Distance};
 
@@ -282,12 +305,21 @@ mod tests {
     }
 
     fn engine(directory: &Path) -> Engine {
+        of_documents(directory, 1)
+    }
+
+    /// Documents of one chunk, of two domains in turn that lie at right angles.
+    pub fn of_documents(directory: &Path, documents: u64) -> Engine {
         let version = directory.join("v1");
         let mut builder = Builder::create(&version, 2, Distance::Cosine, false).unwrap();
-        let metadata = Metadata::new();
-        let text = "text";
-        let chunk = NewChunk { id: "a#0", document: "a", title: "", embedded: text, text, metadata: &metadata };
-        builder.add(&chunk, &[1.0, 0.0]).unwrap();
+        for n in 0..documents {
+            let (domain, vector) = if n.is_multiple_of(2) { ("tax", [1.0, 0.0]) } else { ("legal", [0.0, 1.0]) };
+            let metadata = serde_json::json!({"domain": domain});
+            let (id, document, text) = (format!("d{n}#0"), format!("d{n}"), "text");
+            let metadata = metadata.as_object().unwrap();
+            let chunk = NewChunk { id: &id, document: &document, title: "", embedded: text, text, metadata };
+            builder.add(&chunk, &vector).unwrap();
+        }
         let stamp = Stamp {
             owner_uid: String::new(),
             version: "v1".into(),
@@ -295,7 +327,7 @@ mod tests {
             content_digest: "c".into(),
             source_digest: "s".into(),
             normalized: true,
-            documents: 1,
+            documents,
             chunking: serde_json::json!({}),
             build: BuildCounts::default(),
         };
@@ -366,6 +398,16 @@ mod tests {
         let all = u32::try_from(turns).unwrap();
         drop(at_once(engine.searches.acquire_many(all)).await.unwrap());
         assert_eq!(engine.half.available_permits(), turns / 2);
+    }
+
+    #[tokio::test]
+    async fn every_piece_of_the_documents_enters_the_silhouette() {
+        let dir = tempfile::tempdir().unwrap();
+        let documents = 2 * PIECE + 1;
+        let engine = of_documents(dir.path(), documents as u64);
+        let found = engine.silhouette(Share::Half).await.unwrap().unwrap();
+        assert_eq!((found.documents, found.mean), (documents, 1.0));
+        assert_eq!(engine.half.available_permits(), engine.searches.available_permits() / 2, "every turn is back");
     }
 
     #[tokio::test]
