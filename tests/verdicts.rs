@@ -12,7 +12,7 @@ use rag_operator::evaluation::verdict::Method;
 #[path = "../benches/parts/shapes.rs"]
 mod shapes;
 
-use shapes::{MARGIN, Plan, Shape, exact_lost};
+use shapes::{MARGIN, Plan, Relative, Shape, exact_floor, exact_lost};
 
 fn near(what: &str, found: f64, expected: f64, repetitions: u32) {
     let p = expected.max(0.001);
@@ -89,6 +89,46 @@ fn floor_and_skew_guard_take_the_false_passes_of_lost_queries_away_up_to_200() {
     // What the guards leave, bounded means take away.
     for n in [300, 500] {
         assert!(exact_lost(n, Method::BoundedMean).1 < 0.05, "n = {n}");
+    }
+}
+
+/// What is at most this rate, with room for the error of so many repetitions.
+fn at_most(what: &str, found: f64, most: f64, repetitions: u32) {
+    let error = (most * (1.0 - most) / f64::from(repetitions)).sqrt();
+    assert!(found <= most + 4.0 * error, "{what}: {found}, at most {most}");
+}
+
+#[test]
+fn few_large_losses_are_no_pass_whatever_changes_beside_them() {
+    for method in [Method::PairedT, Method::PairedSignFlip] {
+        let plan = Plan { method, repetitions: 600, draws: 400 };
+        for (shape, n) in [
+            (Shape::LostAmongChanges, 149),
+            (Shape::LostAmongChanges, 200),
+            (Shape::LostAmongChanges, 300),
+            (Shape::LostLess, 149),
+        ] {
+            let found = plan.rates(shape, -MARGIN, n);
+            let what = format!("{}, n = {n}, {method:?}", shape.name());
+            at_most(&what, found.verdict, 0.05, plan.repetitions);
+            // The bound alone is fooled.
+            assert!(n > 200 || found.bound > 0.06, "{what}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn a_margin_that_the_same_queries_estimate_keeps_its_level() {
+    for (what, relative) in Relative::ALL {
+        at_most(what, relative.passed(1_500).unwrap(), 0.05, 1_500);
+    }
+}
+
+#[test]
+fn a_floor_that_is_just_met_holds_at_the_lower_bound_as_seldom_as_it_should() {
+    for (n, floor) in [(50, 0.9), (100, 0.9), (100, 0.95), (200, 0.95)] {
+        let found = exact_floor(n, floor);
+        assert!((0.002..0.05).contains(&found), "n = {n}, floor {floor}: {found}");
     }
 }
 

@@ -3,7 +3,7 @@
 //! Shared by the test and the bench, so that both speak of the same populations. Every sample has its own seed, made of
 //! the population's name and a running number: a rate can be computed again.
 
-use rag_operator::evaluation::inference::tested;
+use rag_operator::evaluation::inference::{differences, lower_of_mean, tested};
 use rag_operator::evaluation::paired::Seed;
 use rag_operator::evaluation::sample::Sample;
 use rag_operator::evaluation::verdict::{
@@ -25,18 +25,33 @@ pub enum Shape {
     Sparse,
     /// 4 % of the queries lose .5, the others are unchanged. Mean -.02 only.
     Lost,
+    /// About 2 % of the queries lose .99, every other one changes by .01. Mean -.02 only.
+    LostAmongChanges,
+    /// 5 % of the queries lose .4, the others are unchanged. Mean -.02 only.
+    LostLess,
     /// 6 % of the queries flip, as those of success@1 do: at mean -.02 4 % lose 1, 2 % win 1.
     Flips,
 }
 
 impl Shape {
-    pub const ALL: [Self; 4] = [Self::Dense, Self::Sparse, Self::Lost, Self::Flips];
+    pub const ALL: [Self; 6] =
+        [Self::Dense, Self::Sparse, Self::Lost, Self::LostAmongChanges, Self::LostLess, Self::Flips];
+
+    /// Whether it can have another mean than -.02.
+    pub const fn moves(self) -> bool {
+        match self {
+            Self::Dense | Self::Sparse | Self::Flips => true,
+            Self::Lost | Self::LostAmongChanges | Self::LostLess => false,
+        }
+    }
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Dense => "dense, sd .10",
             Self::Sparse => "70 % unchanged, others up to .6",
             Self::Lost => "4 % of queries lose .5",
+            Self::LostAmongChanges => "2 % lose .99, others change by .01",
+            Self::LostLess => "5 % of queries lose .4",
             Self::Flips => "success@1, 6 % flip",
         }
     }
@@ -59,6 +74,22 @@ impl Shape {
             Self::Lost => {
                 if uniform(random) < 0.04 {
                     -0.5
+                } else {
+                    0.0
+                }
+            }
+            Self::LostAmongChanges => {
+                if uniform(random) < 0.02 / 0.99 {
+                    -0.99
+                } else if uniform(random) < 0.5 {
+                    0.01
+                } else {
+                    -0.01
+                }
+            }
+            Self::LostLess => {
+                if uniform(random) < 0.05 {
+                    -0.4
                 } else {
                     0.0
                 }
@@ -153,6 +184,70 @@ pub fn passes(row: &Row, statistics: &Statistics) -> bool {
         promoted: Vec::new(),
     };
     judge(&criteria, &evidence).gate.verdict() == Verdict::Pass
+}
+
+/// A candidate that lost exactly the share of the baseline's mean that it may lose.
+#[derive(Clone, Copy, Debug)]
+pub struct Relative {
+    pub share: f64,
+    /// Whether the baseline is .9 or .3 by chance; else it is spread about .5.
+    pub two_values: bool,
+    /// Deviation of what the candidate has beside it.
+    pub sd: f64,
+}
+
+impl Relative {
+    pub const ALL: [(&str, Self); 3] = [
+        ("share .04, baseline .5 with sd .15, sd .1", Self { share: 0.04, two_values: false, sd: 0.1 }),
+        ("share .1, baseline .9 or .3, sd .05", Self { share: 0.1, two_values: true, sd: 0.05 }),
+        ("share .2, baseline .9 or .3, sd .05", Self { share: 0.2, two_values: true, sd: 0.05 }),
+    ];
+
+    /// How often the lower bound of 200 queries reaches the margin.
+    pub fn passed(self, repetitions: u32) -> Option<f64> {
+        let statistics = Statistics { method: Method::PairedT, alpha: ALPHA, cluster_by: None };
+        let (mean, mut passed) = (if self.two_values { 0.6 } else { 0.5 }, 0_u32);
+        for i in 0..repetitions {
+            let inputs = format!("{self:?} {i}");
+            let mut random = Seed::of(&inputs, "sample").generator();
+            let pairs: Vec<(f64, f64)> = (0..200)
+                .map(|_| {
+                    let baseline = match self.two_values {
+                        true => {
+                            if uniform(&mut random) < 0.5 {
+                                0.9
+                            } else {
+                                0.3
+                            }
+                        }
+                        false => mean + 0.15 * normal(&mut random),
+                    };
+                    (baseline - self.share * mean + self.sd * normal(&mut random), baseline)
+                })
+                .collect();
+            let margin = Margin::Relative(self.share).against(Some(pairs.iter().map(|(_, b)| b).sum::<f64>() / 200.0));
+            let sample = Sample::plain(&differences(&pairs, self.share))?;
+            let row = tested(&sample, None, &statistics, (&inputs, "test"), 0);
+            passed += u32::from(row.lower.zip(margin).is_some_and(|(lower, margin)| lower >= -margin));
+        }
+        Some(f64::from(passed) / f64::from(repetitions))
+    }
+}
+
+/// Exact rate at which a floor that is just met holds at the lower bound, where each query has 0 or 1 (success@1).
+pub fn exact_floor(n: u32, floor: f64) -> f64 {
+    let (mut passed, mut probability) = (0.0, floor.powi(i32::try_from(n).unwrap_or(i32::MAX)));
+    // P(all found), then one less; what is far from the floor adds nothing.
+    for missed in 0..=n / 2 {
+        let values: Vec<f64> = (0..n).map(|i| if i < missed { 0.0 } else { 1.0 }).collect();
+        let lower = Sample::plain(&values).map(|sample| lower_of_mean(&sample, ALPHA, Seed::of("exact", "floor")));
+        match lower {
+            Some(lower) if lower >= floor => passed += probability,
+            Some(_) | None => break,
+        }
+        probability *= f64::from(n - missed) / f64::from(missed + 1) * ((1.0 - floor) / floor);
+    }
+    passed
 }
 
 /// Exact rate at which samples of [`Shape::Lost`] pass: the number of lost queries is binomial, and everything else

@@ -110,7 +110,13 @@ pub struct Report {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
     validation = Rule::new("!has(self.slices) || !has(self.slices.required) || self.slices.required.size() * self.metrics.filter(m, m.required && (has(m.margin) || has(m.relativeMargin))).size() <= 7")
-        .message("spec.retrieval.slices.required times the required metrics with a margin must make at most 7 rows; require fewer slices")
+        .message("spec.retrieval.slices.required times the required metrics with a margin must make at most 7 rows; require fewer slices"),
+    validation = Rule::new("!has(self.slices) || self.metrics.exists(m, m.required && (has(m.margin) || has(m.relativeMargin))) || (has(self.slices.worstGroupFloor) && (!has(self.slices.required) || self.slices.required.size() == 0))")
+        .message("spec.retrieval.slices are held to the margins of required metrics, and there is none; give a required metric a margin, or set worstGroupFloor alone"),
+    validation = Rule::new("!has(self.slices) || !has(self.slices.worstGroupFloor) || !self.metrics[0].name.matches('^(unj|Hole)@')")
+        .message("spec.retrieval.slices.worstGroupFloor holds the first metric, and of unj and Hole a lower value is better; put another metric first"),
+    validation = Rule::new("!has(self.maxCumulativeDrop) || self.metrics.exists(m, has(m.margin) || has(m.relativeMargin))")
+        .message("spec.retrieval.maxCumulativeDrop limits metrics with a margin, and there is none; give one a margin")
 )]
 pub struct RetrievalGate {
     /// Queries and judgments.
@@ -165,12 +171,13 @@ pub struct Slices {
     #[serde(default = "default_min_queries")]
     #[schemars(range(min = 10, max = 1_000_000))]
     pub min_queries: i64,
-    /// Least mean of the worst slice on the first metric, 0 to 1: below it the gate fails. Default: none.
+    /// Least mean of the worst slice on the first metric, of which a higher value must be better, 0 to 1: below it the gate
+    /// fails. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub worst_group_floor: Option<f64>,
-    /// Slices, as `key=value`, that must pass like the whole, with the gate's margins and enough queries of their own; at
-    /// most 7, and at most 7 with the required metrics that have a margin multiplied. Default: none.
+    /// Slices, as `key=value`, that must pass like the whole, with the gate's margins, floors and limits and enough queries of
+    /// their own; at most 7, and at most 7 with the required metrics that have a margin multiplied. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 7), inner(length(min = 3, max = 63), regex(pattern = r"^[^=]+=.+$")))]
     #[x_kube(validation = Rule::new("self.all(k, self.exists_one(o, o == k))")

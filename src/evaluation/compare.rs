@@ -11,15 +11,15 @@ use std::collections::BTreeSet;
 use super::condensed::{condensed, pooled, unjudged_share};
 use super::dataset::Dataset;
 use super::holm;
-use super::inference::{bounded, harm, lower_of_mean, rounded};
+use super::inference::{bounded, differences, harm, lower_of_mean, rounded};
 use super::metric::{Gains, Metric};
 use super::paired::{DRAWS, Seed, sign_flip_ps};
 use super::run::Run;
 use super::sample::Sample;
 use super::slice::{Slice, clusters, slices};
 use super::verdict::{
-    Coverage, Criteria, Evidence, MAX_SLICE_ROWS, Method, Row, Rule, SLICE_MARGINS, SliceRow, SliceRules, Statistics,
-    Unjudged, Worst, guarded, is_required,
+    Coverage, Criteria, Evidence, MAX_SLICE_ROWS, Margin, Method, Row, Rule, SLICE_MARGINS, SliceRow, SliceRules,
+    Statistics, Unjudged, Worst, guarded, is_required, judged_by,
 };
 
 /// Smallest p of harm that is told.
@@ -94,7 +94,7 @@ pub fn compare(
         slices,
         guardrails,
         worst: criteria.slices.and_then(|rules| arms.worst(rules, &groups)),
-        unjudged_documents: baseline.and_then(|baseline| arms.unjudged(dataset, &metrics, candidate, baseline)),
+        unjudged_documents: baseline.and_then(|baseline| arms.unjudged(dataset, criteria.rules, candidate, baseline)),
         missing: (missing(candidate), baseline.map_or(0, missing)),
         unjudged: unjudged(dataset, candidate, baseline),
         without_relevant: dataset.judged().filter(|(_, judgments)| judgments.relevant() == 0).count(),
@@ -173,10 +173,11 @@ impl Arms<'_> {
             Some(part) => format!("{} {}", rule.metric(), part.name),
         };
         let of_candidate = self.sample(&candidate, queries);
-        let lower = |sample: &Sample| rounded(lower_of_mean(sample, self.statistics, self.seed(&label, "mean")));
+        let must_pass = slice.as_ref().is_none_or(|part| part.margin.is_some());
+        let lower = |sample: &Sample| rounded(lower_of_mean(sample, self.statistics.alpha, self.seed(&label, "mean")));
         let row = Row {
             clusters: of_candidate.as_ref().and_then(Sample::clusters).map(|n| n as u64),
-            candidate_lower: of_candidate.as_ref().filter(|_| rule.confident() && slice.is_none()).map(lower),
+            candidate_lower: of_candidate.as_ref().filter(|_| rule.confident() && must_pass).map(lower),
             ..Row::absolute(candidate.len() as u64, rounded(mean(&candidate)))
         };
         let Some(baseline) = self.baseline.as_ref().map(|values| column(values, metric, queries)) else {
@@ -184,7 +185,8 @@ impl Arms<'_> {
         };
         let baseline_mean = rounded(mean(&baseline));
         let compared = Row { n: 0, clusters: None, baseline: Some(baseline_mean), ..row };
-        let Some(sample) = self.differences(metric, &candidate, &baseline, queries) else {
+        let estimated = rule.margin().filter(|_| slice.is_none()).map_or(0.0, Margin::share);
+        let Some(sample) = self.differences(metric, &candidate, &baseline, queries, estimated) else {
             return Unproven { row: compared, test: None };
         };
         let margin = match slice {
@@ -236,12 +238,19 @@ impl Arms<'_> {
         queries.iter().copied().filter(|query| self.role(metric, *query) != Role::None).collect()
     }
 
-    /// The differences of the queries on which lists can differ.
-    fn differences(&self, metric: usize, candidate: &[f64], baseline: &[f64], queries: &[usize]) -> Option<Sample> {
-        let pairs = candidate.iter().zip(baseline).zip(queries);
-        let testable = pairs.filter(|(_, query)| self.role(metric, **query) == Role::Test);
-        let (differences, queries): (Vec<f64>, Vec<usize>) = testable.map(|((c, b), query)| (c - b, *query)).unzip();
-        self.sample(&differences, &queries)
+    /// The differences of the queries on which lists can differ. `share`: what the margin is of the baseline's mean.
+    fn differences(
+        &self,
+        metric: usize,
+        candidate: &[f64],
+        baseline: &[f64],
+        queries: &[usize],
+        share: f64,
+    ) -> Option<Sample> {
+        let pairs = candidate.iter().copied().zip(baseline.iter().copied()).zip(queries.iter().copied());
+        let testable = pairs.filter(|(_, query)| self.role(metric, *query) == Role::Test);
+        let (pairs, queries): (Vec<(f64, f64)>, Vec<usize>) = testable.unzip();
+        self.sample(&differences(&pairs, share), &queries)
     }
 
     /// Rows of the slices in the order of a receipt, and how many of them are guardrails.
@@ -290,7 +299,7 @@ impl Arms<'_> {
 
     fn slice_differences(&self, metric: usize, queries: &[usize]) -> Option<Sample> {
         let baseline = column(self.baseline.as_ref()?, metric, queries);
-        self.differences(metric, &column(&self.candidate, metric, queries), &baseline, queries)
+        self.differences(metric, &column(&self.candidate, metric, queries), &baseline, queries, 0.0)
     }
 
     /// The slice of the lowest mean on the first metric, of those that are large enough.
@@ -307,11 +316,11 @@ impl Arms<'_> {
         large.map(of_group).min_by(|a, b| a.candidate.total_cmp(&b.candidate))
     }
 
-    fn unjudged(&self, dataset: &Dataset, metrics: &[Metric], candidate: &Run, baseline: &Run) -> Option<Unjudged> {
-        let metric = metrics.first().copied().filter(|_| pooled(dataset))?;
+    fn unjudged(&self, dataset: &Dataset, rules: &[Rule], candidate: &Run, baseline: &Run) -> Option<Unjudged> {
+        let (column, metric) = judged_by(rules).filter(|_| pooled(dataset))?;
         let queries: Vec<usize> = (0..dataset.judged_count()).collect();
         let (of_candidate, of_baseline) = (condensed(dataset, metric, candidate), condensed(dataset, metric, baseline));
-        let sample = self.differences(0, &of_candidate, &of_baseline, &queries)?;
+        let sample = self.differences(column, &of_candidate, &of_baseline, &queries, 0.0)?;
         Some(Unjudged {
             candidate: rounded(unjudged_share(dataset, candidate)),
             baseline: rounded(unjudged_share(dataset, baseline)),
@@ -514,11 +523,8 @@ mod tests {
         assert_eq!(found.rows[1].candidate_lower, None);
         // Perfect on 20 queries is no proof of more than alpha^(1/20).
         let perfect = Sample::plain(&[1.0; 20]).unwrap();
-        for method in [Method::PairedT, Method::BoundedMean] {
-            let statistics = Statistics { method, ..Statistics::default() };
-            let lower = lower_of_mean(&perfect, &statistics, Seed::of("i", "m"));
-            assert!((lower - 0.05_f64.powf(0.05)).abs() < 1e-12, "{lower}");
-        }
+        let lower = lower_of_mean(&perfect, 0.05, Seed::of("i", "m"));
+        assert!((lower - 0.05_f64.powf(0.05)).abs() < 1e-12, "{lower}");
     }
 
     #[test]
@@ -532,6 +538,11 @@ mod tests {
         assert_eq!((unjudged.candidate, unjudged.baseline), (0.04, 0.0));
         assert!(unjudged.difference > found.rows[0].difference.unwrap());
         assert_eq!(measured(&rules, Method::PairedT, &golden_run(), None).unjudged_documents, None);
+        // What counts unjudged documents cannot say what is left without them.
+        let limit = Rule::new("unj@3", Wanted { max: Some(1.0), ..Wanted::default() }).unwrap();
+        let behind = measured(&[limit, rules[0]], Method::PairedT, &golden_run(), Some(&better));
+        assert_eq!(behind.unjudged_documents.unwrap(), unjudged);
+        assert_eq!(measured(&[limit], Method::PairedT, &golden_run(), Some(&better)).unjudged_documents, None);
     }
 
     #[test]

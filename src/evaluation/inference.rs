@@ -9,6 +9,14 @@ use super::paired::{DRAWS, EXACT_UP_TO, LARGEST_DROP, Seed, harm_p, sign_flip_p,
 use super::sample::Sample;
 use super::verdict::{Method, Row, Statistics};
 
+/// Differences of pairs of candidate and baseline. A margin that is a share of the baseline's mean is estimated by the same
+/// queries as the difference: sure must be that candidate - (1 - share) · baseline is 0 or more, whose differences these are,
+/// moved so that their mean is that of candidate - baseline.
+pub fn differences(pairs: &[(f64, f64)], share: f64) -> Vec<f64> {
+    let mean = pairs.iter().map(|(_, baseline)| baseline).sum::<f64>() / pairs.len().max(1) as f64;
+    pairs.iter().map(|(candidate, baseline)| candidate - baseline + share * (baseline - mean)).collect()
+}
+
 /// Bounds and test of differences; the means of the arms are left at 0. `seed`: the digest of the inputs and a label.
 pub fn tested(
     sample: &Sample,
@@ -59,19 +67,12 @@ pub(super) fn harm(sample: &Sample, seed: Seed) -> f64 {
     p.min(holm::tail(sum, squares))
 }
 
-/// Lower bound of a mean of values in 0 to 1. Bounds from the spread alone would be sure of anything that was never
-/// seen to fail, so that the mean of so many units shrinks by what they could have missed at least.
-pub(super) fn lower_of_mean(sample: &Sample, statistics: &Statistics, seed: Seed) -> f64 {
-    let (alpha, units) = (statistics.alpha, sample.units().len() as f64);
-    let missed = sample.mean() * alpha.powf(1.0 / units);
-    let bound = match statistics.method {
-        Method::PairedSignFlip | Method::PairedT => t_bounds(sample, alpha).map(|(lower, _)| lower.min(missed)),
-        Method::BoundedMean => {
-            let (values, grown) = sample.weighed();
-            bounded_mean::bounds(&values, 0.0, grown, alpha, seed, DRAWS).map(|(lower, _)| lower)
-        }
-    };
-    bound.unwrap_or(missed).clamp(0.0, 1.0)
+/// Lower bound of a mean of values in 0 to 1, by the method that holds at every number of queries: bounds from the spread are
+/// sure of what was never seen to fail, and pass a floor of .9 that is just met 12 times in 100.
+pub fn lower_of_mean(sample: &Sample, alpha: f64, seed: Seed) -> f64 {
+    let (values, grown) = sample.weighed();
+    let bound = bounded_mean::bounds(&values, 0.0, grown, alpha, seed, DRAWS).map(|(lower, _)| lower);
+    bound.unwrap_or(0.0).clamp(0.0, 1.0)
 }
 
 /// Six decimals; never minus zero.

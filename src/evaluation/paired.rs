@@ -8,7 +8,7 @@
 
 use rand_pcg::Pcg64;
 use sha2::{Digest, Sha256};
-use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
+use statrs::distribution::{ChiSquared, ContinuousCDF, Normal, StudentsT};
 
 use super::sample::Sample;
 use super::signs::{self, Column};
@@ -145,6 +145,14 @@ pub fn floor_queries(margin: f64, alpha: f64) -> Option<u64> {
     whole(alpha.ln() / (1.0 - margin / LARGEST_DROP).ln())
 }
 
+/// Upper bound at 1 - alpha of the mean of a Poisson count of which so many were seen (Garwood, *Fiducial limits for the
+/// Poisson distribution*, 1936): half of the chi-squared quantile with 2 (seen + 1) degrees; also between whole numbers.
+pub fn count_bound(seen: f64, alpha: f64) -> Option<f64> {
+    let inside = alpha > 0.0 && alpha < 1.0 && seen >= 0.0;
+    let degrees = 2.0 * (seen + 1.0);
+    ChiSquared::new(degrees).ok().filter(|_| inside).map(|chi| chi.inverse_cdf(1.0 - alpha) / 2.0)
+}
+
 /// Units that decide with a power of .8 if the true difference is `difference`.
 pub fn power_queries(sd: f64, margin: f64, difference: f64, alpha: f64) -> Option<u64> {
     let room = margin + difference;
@@ -211,6 +219,14 @@ mod tests {
         }
         assert_eq!(floor_queries(0.0, 0.05), None);
         assert_eq!(floor_queries(f64::NAN, 0.05), None);
+    }
+
+    #[test]
+    fn bounds_of_counts_equal_the_table() {
+        for (seen, bound) in [(0.0, 2.9957), (1.0, 4.7439), (2.0, 6.2958), (3.0, 7.7537), (4.0, 9.1535)] {
+            close(count_bound(seen, 0.05).unwrap(), bound, 1e-4);
+        }
+        assert_eq!((count_bound(-1.0, 0.05), count_bound(1.0, 0.0)), (None, None));
     }
 
     #[test]

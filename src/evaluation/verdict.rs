@@ -20,7 +20,9 @@ use std::fmt;
 
 pub use advice::{Size, advice, slice_advice};
 pub use evidence::{Coverage, Evidence, MAX_SLICE_ROWS, Row, SliceRow, Unjudged, Worst};
-pub use rule::{Criteria, Margin, Method, Rule, RuleError, SliceError, SliceRules, Statistics, Wanted, guarded};
+pub use rule::{
+    Criteria, Margin, Method, Rule, RuleError, SliceError, SliceRules, Statistics, Wanted, guarded, judged_by,
+};
 pub use slices::{SLICE_MARGINS, SliceJudged, is_required};
 
 use comparing::Comparing;
@@ -194,7 +196,7 @@ fn metric(criteria: &Criteria<'_>, evidence: &Evidence, i: usize) -> Option<Judg
     let rule = criteria.rules.get(i)?;
     let row = evidence.rows.get(i).filter(|row| row.n <= evidence.coverage.queries && row.is_sound());
     let Some(row) = row else { return Some(no_data(&rule.metric().to_string())) };
-    if let Some(breach) = limits(rule, row) {
+    if let Some(breach) = limits(&rule.metric().to_string(), rule, row) {
         return Some(breach);
     }
     let (name, n, mean) = (rule.metric(), row.n, row.candidate);
@@ -205,6 +207,7 @@ fn metric(criteria: &Criteria<'_>, evidence: &Evidence, i: usize) -> Option<Judg
             margin: margin.against(row.baseline),
             statistics: criteria.statistics,
             unjudged: evidence.unjudged,
+            judged_by: judged_by(criteria.rules).map(|(_, metric)| metric),
             cumulative: criteria
                 .max_cumulative_drop
                 .map(|most| (most, evidence.promoted.get(i).copied().unwrap_or(0.0))),
@@ -221,16 +224,16 @@ fn metric(criteria: &Criteria<'_>, evidence: &Evidence, i: usize) -> Option<Judg
     })
 }
 
-/// Floor and max hold at any number of queries, or the metric fails.
-fn limits(rule: &Rule, row: &Row) -> Option<Judged> {
-    let (name, n, mean) = (rule.metric(), row.n, row.candidate);
+/// Floor and max hold at any number of queries, or the metric fails. `name`: what is measured.
+fn limits(name: &str, rule: &Rule, row: &Row) -> Option<Judged> {
+    let (n, mean) = (row.n, row.candidate);
     if let Some(floor) = rule.floor() {
         if mean < floor {
             let text = format!("{name} is {mean:.4}, must be at least {floor} (n={n}).");
             return Some(Judged::new(Reason::FloorBreached, text));
         }
         match row.candidate_lower.filter(|_| rule.confident()) {
-            None if rule.confident() => return Some(no_data(&name.to_string())),
+            None if rule.confident() => return Some(no_data(name)),
             Some(lower) if lower < floor => {
                 let text = format!(
                     "{name} is {mean:.4} with a lower bound of {lower:.4}, which must be at least {floor} (n={n})."

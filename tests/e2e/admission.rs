@@ -111,6 +111,16 @@ fn wrong_fields_of_gates() -> Vec<Wrong> {
     let relative = "spec.report.path must be relative and without `..`";
     let slices = "/spec/retrieval/slices";
     let required = |n: usize| json!({"by": ["a"], "required": Value::from_iter((0..n).map(|i| format!("a={i}")))});
+    // A gate with a floor alone, and other fields beside it.
+    let with = |fields: &[(&str, Value)]| {
+        let mut retrieval = json!({
+            "dataset": {"from": {"configMap": {"name": "d"}}}, "metrics": [{"name": "map", "floor": 0.3}]
+        });
+        for (field, value) in fields {
+            retrieval[*field] = value.clone();
+        }
+        retrieval
+    };
     let metric = "/spec/retrieval/metrics/0";
     let lower = "a lower value is better: they take max only";
     vec![
@@ -135,6 +145,28 @@ fn wrong_fields_of_gates() -> Vec<Wrong> {
         (gate, slices, required(8), "spec.retrieval.slices.required"),
         // The example has two required metrics with a margin.
         (gate, slices, required(4), "must make at most 7 rows; require fewer slices"),
+        (
+            gate,
+            "/spec/retrieval",
+            with(&[("slices", json!({"by": ["a"]}))]),
+            "are held to the margins of required metrics",
+        ),
+        (
+            gate,
+            "/spec/retrieval",
+            with(&[("slices", json!({"by": ["a"], "worstGroupFloor": 0.2, "required": ["a=1"]}))]),
+            "are held to the margins of required metrics",
+        ),
+        (
+            gate,
+            "/spec/retrieval",
+            with(&[
+                ("metrics", json!([{"name": "Hole@10", "max": 1.0}, {"name": "map", "margin": 0.05}])),
+                ("slices", json!({"by": ["a"], "worstGroupFloor": 0.2})),
+            ]),
+            "worstGroupFloor holds the first metric",
+        ),
+        (gate, "/spec/retrieval", with(&[("maxCumulativeDrop", json!(0.03))]), "limits metrics with a margin"),
         (gate, "/spec/retrieval/maxCumulativeDrop", json!(0), "maxCumulativeDrop must be above 0"),
         (gate, "/spec/retrieval/maxCumulativeDrop", json!(0.000_000_1), "maxCumulativeDrop"),
         (gate, "/spec/retrieval/maxCumulativeDrop", json!(1.5), "maxCumulativeDrop"),

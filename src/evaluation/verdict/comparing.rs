@@ -2,12 +2,13 @@
 
 use super::evidence::Compared;
 use super::{Judged, Method, Reason, Row, Statistics, Unjudged, no_data};
-use crate::evaluation::paired::{certifiable_margin, floor_queries, power_queries};
+use crate::evaluation::metric::Metric;
+use crate::evaluation::paired::{certifiable_margin, count_bound, floor_queries, power_queries};
 
 /// Fewest queries of any comparison.
 pub(super) const LEAST_QUERIES: u64 = 10;
-/// With fewer non-zero differences, and one that is a lost query, no variance can be believed.
-const SKEW_NONZERO: u64 = 5;
+/// With fewer differences that matter, and one that is a lost query, no variance can be believed.
+const SKEW_LOSSES: f64 = 5.0;
 const SKEW_DROP: f64 = -0.5;
 
 /// A share of unjudged documents beyond the baseline's by more than this can explain a drop.
@@ -24,8 +25,17 @@ pub(super) struct Comparing<'a> {
     pub margin: Option<f64>,
     pub statistics: &'a Statistics,
     pub unjudged: Option<Unjudged>,
+    /// The metric that condensed lists were measured by.
+    pub judged_by: Option<Metric>,
     /// Most that may be lost since the anchor, and the sum of the differences so far.
     pub cumulative: Option<(f64, f64)>,
+}
+
+/// See [`Comparing::few_losses`].
+struct Losses {
+    count: f64,
+    /// Lower bound of the mean difference, if their number is one that chance made small.
+    lower: f64,
 }
 
 impl Comparing<'_> {
@@ -53,7 +63,7 @@ impl Comparing<'_> {
         if floor_queries(margin, self.statistics.alpha).is_none_or(|floor| row.units() < floor) {
             return too_few();
         }
-        if let Some(why) = numbers.and_then(|numbers| self.skew(&numbers)) {
+        if let Some(why) = numbers.and_then(|numbers| self.skew(&numbers, margin)) {
             return self.undecided(Reason::Underpowered, margin, why);
         }
         if lower >= -margin && self.test_agrees() {
@@ -97,7 +107,7 @@ impl Comparing<'_> {
 
     /// New documents that nobody judged score as wrong: a drop that is gone without them proves nothing.
     fn unjudged_bias(&self, numbers: &Compared) -> Option<Judged> {
-        let unjudged = self.unjudged?;
+        let (unjudged, by) = self.unjudged.zip(self.judged_by)?;
         let share = |x: f64| (0.0..=1.0).contains(&x);
         if !(share(unjudged.candidate) && share(unjudged.baseline)) {
             return Some(no_data(&self.subject));
@@ -107,7 +117,7 @@ impl Comparing<'_> {
         (gap && numbers.difference < 0.0 && !stands).then(|| {
             let why = format!(
                 "{:.0} % of the candidate's first ten documents are unjudged, {:.0} % of the baseline's, and without them \
-                 the gate's first metric changes by {:+.4}: judge the new documents",
+                 {by} changes by {:+.4}: judge the new documents",
                 unjudged.candidate * 100.0,
                 unjudged.baseline * 100.0,
                 unjudged.difference
@@ -131,21 +141,42 @@ impl Comparing<'_> {
         })
     }
 
-    /// A sample with hardly a change and a lost query among them has no variance to believe. Bounds that do not come
-    /// from the variance need no such guard.
-    fn skew(&self, numbers: &Compared) -> Option<String> {
-        let (nonzero, min) = (numbers.nonzero, numbers.min);
+    /// Few losses that are much larger than everything else have no variance to believe: a sample that happened to meet few
+    /// of them looks steady. Bounds that do not come from the variance need no such guard.
+    fn skew(&self, numbers: &Compared, margin: f64) -> Option<String> {
+        let losses = self.few_losses(numbers)?;
+        let about = self.units(losses.count.round().max(1.0) as u64);
+        if numbers.min <= SKEW_DROP {
+            return Some(format!(
+                "what changed is made by about {about} and one query lost {:.2}: too few changes to trust the bounds",
+                -numbers.min
+            ));
+        }
+        (losses.lower < -margin).then(|| {
+            format!(
+                "what changed is made by about {about} that lost up to {:.2}; with so few, a drop of {:.4} is not ruled out",
+                -numbers.min, -losses.lower
+            )
+        })
+    }
+
+    /// Losses that make up the variance, if they are few: as many of the largest one as give the same sum of squares. Counted
+    /// so, and not by what is not 0, hundreds of tiny differences beside them hide nothing.
+    fn few_losses(&self, numbers: &Compared) -> Option<Losses> {
         let by_variance = match self.statistics.method {
             Method::PairedSignFlip | Method::PairedT => true,
             Method::BoundedMean => false,
         };
-        (by_variance && nonzero < SKEW_NONZERO && min <= SKEW_DROP).then(|| {
-            format!(
-                "only {} changed and one query lost {:.2}: too few changes to trust the bounds",
-                self.units(nonzero),
-                -min
-            )
-        })
+        let (units, largest) = (self.row.units() as f64, numbers.difference - numbers.min);
+        if !by_variance || largest <= ROUNDING {
+            return None;
+        }
+        let count = ((units - 1.0) * numbers.sd * numbers.sd / (largest * largest)).max(0.0);
+        if numbers.nonzero as f64 >= SKEW_LOSSES && count >= SKEW_LOSSES {
+            return None;
+        }
+        let unseen = count_bound(count, self.statistics.alpha)? - count;
+        Some(Losses { count, lower: numbers.difference - largest / units * unseen })
     }
 
     fn test_agrees(&self) -> bool {
@@ -172,7 +203,7 @@ impl Comparing<'_> {
         let bounds = match (row.lower, row.upper) {
             (Some(lower), Some(upper)) => {
                 let percent = self.statistics.confidence_percent();
-                format!(", {percent} % bounds {lower:+.4} and {upper:+.4}")
+                format!(", one-sided {percent} % bounds {lower:+.4} and {upper:+.4}")
             }
             (None, _) | (_, None) => String::new(),
         };
@@ -196,16 +227,20 @@ impl Comparing<'_> {
         let floor = floor_queries(margin, alpha).unwrap_or(0).max(LEAST_QUERIES);
         let by_power = row.sd.and_then(|sd| power_queries(sd, margin, 0.0, alpha)).unwrap_or(0);
         let required = by_power.max(floor);
-        let certifiable = certifiable_margin(row.units(), alpha, row.lower);
+        let few = row.compared().and_then(|numbers| self.few_losses(&numbers)).map(|losses| losses.lower);
+        let lower = row.lower.map(|lower| few.map_or(lower, |few| few.min(lower)));
+        let certifiable = certifiable_margin(row.units(), alpha, lower);
+        let at_best = if row.units() < LEAST_QUERIES {
+            format!("with fewer than {LEAST_QUERIES} no margin can be passed")
+        } else {
+            format!("this run could have passed a margin of {certifiable:.4} at best")
+        };
         let need = if row.units() < required {
             format!("{} would decide if the true difference is 0", self.units(required))
         } else {
             self.need_at_the_measured_difference(margin, required)
         };
-        let sentence = format!(
-            "{}: {why}. {need}; this run could have passed a margin of {certifiable:.4} at best.",
-            self.numbers()
-        );
+        let sentence = format!("{}: {why}. {need}; {at_best}.", self.numbers());
         Judged { reason, sentence, required_queries: Some(required) }
     }
 

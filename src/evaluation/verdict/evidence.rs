@@ -81,7 +81,7 @@ impl Row {
         let possible = (-1.0..=1.0).contains(&min) && difference <= 1.0 + ROUNDING && sd >= 0.0;
         // Where nothing changed there is no difference, and where nothing is spread all differences are the mean.
         let still = nonzero > 0 || (difference.abs() <= ROUNDING && sd <= ROUNDING);
-        (finite && ordered && possible && still).then_some(Compared { difference, lower, upper, nonzero, min })
+        (finite && ordered && possible && still).then_some(Compared { difference, lower, upper, sd, nonzero, min })
     }
 }
 
@@ -91,6 +91,7 @@ pub(super) struct Compared {
     pub difference: f64,
     pub lower: f64,
     pub upper: f64,
+    pub sd: f64,
     pub nonzero: u64,
     pub min: f64,
 }
@@ -126,7 +127,7 @@ pub struct Unjudged {
     /// Mean share of the first ten documents that nobody judged.
     pub candidate: f64,
     pub baseline: f64,
-    /// Mean difference of the gate's first metric on condensed lists, and its upper bound.
+    /// Mean difference on condensed lists, and its upper bound, of the gate's first metric that judgments decide.
     pub difference: f64,
     pub upper: Option<f64>,
 }

@@ -76,6 +76,14 @@ impl Margin {
         }
     }
 
+    /// The share of the baseline's mean; 0 where the drop does not depend on it.
+    pub fn share(self) -> f64 {
+        match self {
+            Self::Absolute(_) => 0.0,
+            Self::Relative(share) => share,
+        }
+    }
+
     /// The drop if the baseline's mean were 1, the most it can be.
     pub fn at_most(self) -> f64 {
         match self {
@@ -245,6 +253,16 @@ pub enum SliceError {
     WorstGroupFloor(f64),
     #[error("required: `{0}` is no slice of this gate; write one of its keys and a value, such as `{1}=legal`")]
     Required(String, String),
+    #[error(
+        "nothing is asked of the slices: they are held to the margins of required metrics, and there is none; give a required \
+         metric a margin, or set worstGroupFloor alone"
+    )]
+    Nothing,
+    #[error(
+        "worstGroupFloor holds the gate's first metric, of which a lower value is better; put a metric first of which a higher \
+         one is"
+    )]
+    LowerIsBetter,
     #[error("required: `{0}` stands twice")]
     Twice(String),
     #[error(
@@ -291,6 +309,12 @@ impl SliceRules {
             }
         }
         let guarded = rules.iter().filter(|rule| guarded(rule)).count();
+        if guarded == 0 && (worst_group_floor.is_none() || !required.is_empty()) {
+            return Err(SliceError::Nothing);
+        }
+        if worst_group_floor.is_some() && rules.first().is_some_and(|rule| !rule.metric().higher_is_better()) {
+            return Err(SliceError::LowerIsBetter);
+        }
         match required.len().saturating_mul(guarded) {
             rows if rows > MAX_REQUIRED_ROWS => Err(SliceError::TooMany(rows)),
             _ => Ok(Self { by, min_queries, worst_group_floor, required }),
@@ -316,6 +340,12 @@ impl SliceRules {
     pub fn required(&self) -> &[String] {
         &self.required
     }
+}
+
+/// The first metric that judgments decide: what unjudged documents can make look worse. Where it stands, and it.
+pub fn judged_by(rules: &[Rule]) -> Option<(usize, Metric)> {
+    let mut metrics = rules.iter().map(Rule::metric).enumerate();
+    metrics.find(|(_, metric)| metric.higher_is_better() && !metric.needs_nuggets())
 }
 
 /// Whether slices are held against this rule: it must hold, and there is a margin to hold them to.

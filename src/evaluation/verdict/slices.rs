@@ -6,7 +6,9 @@
 //! Invariant: a required slice without a number, or guardrails without rows, never pass.
 
 use super::comparing::Comparing;
-use super::{Criteria, Evidence, Judged, MAX_SLICE_ROWS, Reason, Rule, SliceRow, SliceRules, guarded, no_data};
+use super::{
+    Criteria, Evidence, Judged, MAX_SLICE_ROWS, Reason, Rule, SliceRow, SliceRules, guarded, judged_by, limits, no_data,
+};
 use crate::evaluation::slice::short_name;
 
 /// How many margins a slice must lose to fail a gate: it is looked at more closely than it is sampled.
@@ -55,12 +57,16 @@ fn one(criteria: &Criteria<'_>, rules: &SliceRules, evidence: &Evidence, found: 
     let whole = evidence.rows.get(found.metric);
     let margin = rule.margin().and_then(|margin| margin.against(whole.and_then(|row| row.baseline)));
     let Some(margin) = margin.filter(|_| sound) else { return judged(true, Some(no_data(&subject))) };
+    if let Some(breach) = limits(&subject, rule, &found.row).filter(|_| required) {
+        return judged(true, Some(breach));
+    }
     let comparing = Comparing {
         subject: subject.clone(),
         row: &found.row,
         margin: Some(margin),
         statistics: criteria.statistics,
         unjudged: evidence.unjudged,
+        judged_by: judged_by(criteria.rules).map(|(_, metric)| metric),
         cumulative: None,
     };
     match found.harm.filter(|_| large) {
@@ -141,11 +147,13 @@ pub(super) fn worst(criteria: &Criteria<'_>, evidence: &Evidence) -> Option<Judg
 
 /// What a Pass says of the slices.
 pub(super) fn told(criteria: &Criteria<'_>, evidence: &Evidence) -> Option<String> {
-    criteria.slices?;
-    let guardrails = evidence.guardrails.filter(|n| *n > 0 && evidence.coverage.baseline.is_some());
-    let worst = evidence.worst.as_ref().zip(criteria.rules.first());
-    let harm = guardrails.map(|n| format!("No slice is proven worse ({n} looked at)."));
-    let worst = worst.map(|(worst, rule)| {
+    let rules = criteria.slices?;
+    let looked_at = evidence.guardrails.filter(|_| evidence.coverage.baseline.is_some());
+    let harm = looked_at.filter(|_| criteria.rules.iter().any(guarded)).map(|n| match n {
+        0 => format!("No slice was looked at: none has {} queries.", rules.min_queries()),
+        n => format!("No slice is proven worse ({n} looked at)."),
+    });
+    let worst = evidence.worst.as_ref().zip(criteria.rules.first()).map(|(worst, rule)| {
         format!("Worst slice: {} with {} {:.4} (n={}).", worst.name, rule.metric(), worst.candidate, worst.n)
     });
     let parts: Vec<String> = [harm, worst].into_iter().flatten().collect();

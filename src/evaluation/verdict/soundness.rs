@@ -153,10 +153,8 @@ impl Check<'_> {
             // A mean of so many values shrinks at least by what they could have missed.
             let units = if row.baseline.is_some() { self.queries } else { row.units() };
             let missed = self.statistics.alpha.powf(1.0 / count(units));
-            let most = match self.statistics.method {
-                Method::PairedSignFlip | Method::PairedT => row.candidate * missed,
-                Method::BoundedMean => row.candidate,
-            };
+            // With clusters a unit weighs as much as its queries.
+            let most = if row.clusters.is_some() { row.candidate } else { row.candidate * missed };
             let lower = row.candidate_lower.filter(|lower| *lower > most + ROUNDING)?;
             Some(format!("the lower bound {lower} of a mean {} is {most:.6} at most", row.candidate))
         };

@@ -129,6 +129,10 @@ impl Judging {
         if let Some(found) = most.filter(|most| !(0.000_001..=1.0).contains(most)) {
             return Err(("maxCumulativeDrop", format!("write a number above 0, at most 1; got {found}")));
         }
+        if most.is_some() && rules.iter().all(|rule| rule.margin().is_none()) {
+            let text = "it limits metrics with a margin, and there is none; give one a margin, or remove it";
+            return Err(("maxCumulativeDrop", text.to_owned()));
+        }
         Ok(Self {
             statistics: judging(statistics).map_err(|problem| ("statistics", problem))?,
             slices: slices.map_err(|problem| ("slices", problem))?,

@@ -147,6 +147,56 @@ fn the_rules_of_slices_are_checked() {
     assert!(new(&["a"], 30, None, &names[..7]).is_ok());
 }
 
+#[test]
+fn slices_of_which_nothing_is_asked_are_refused() {
+    let (floor, limit) =
+        (rule(None, Some(0.3), None), Rule::new("Hole@10", Wanted { max: Some(1.0), ..Wanted::default() }));
+    let reported = Rule::new("ndcg@10", Wanted { required: false, ..margin(0.02).wanted }).unwrap();
+    let new = |rules: &[Rule], floor, required: &[&str]| {
+        let required = required.iter().map(|s| (*s).to_owned()).collect();
+        SliceRules::new(vec!["a".to_owned()], 30, floor, required, rules).map_err(|e| e.to_string())
+    };
+    for rules in [[floor], [reported]] {
+        assert!(new(&rules, None, &[]).unwrap_err().contains("nothing is asked of the slices"));
+        assert!(new(&rules, Some(0.2), &["a=1"]).unwrap_err().contains("nothing is asked of the slices"));
+        assert!(new(&rules, Some(0.2), &[]).is_ok());
+    }
+    let upside_down = [limit.unwrap(), margin(0.02)];
+    assert!(new(&upside_down, Some(0.2), &[]).unwrap_err().contains("put a metric first of which a higher one is"));
+    assert!(new(&upside_down, None, &["a=1"]).is_ok());
+}
+
+#[test]
+fn a_required_slice_is_held_to_floors_and_limits_too() {
+    let held = Rule::new("ndcg@10", Wanted { floor: Some(0.45), max: Some(0.6), ..margin(0.02).wanted }).unwrap();
+    let judged = |required: &[&str], candidate: f64| {
+        let rules = sliced(required, None, &[held]);
+        let statistics = Statistics::default();
+        let gate = [held];
+        let criteria = Criteria { slices: Some(&rules), ..criteria(&gate, &statistics) };
+        let row = Row { candidate, baseline: Some(candidate - 0.005), ..bounded(200, -0.01, 0.02) };
+        let slices = vec![slice("domain=legal", Some(0.5), row)];
+        judge(
+            &criteria,
+            &Evidence { slices, guardrails: Some(1), ..evidence(covered(500), &[bounded(500, -0.01, 0.03)]) },
+        )
+    };
+    let low = judged(&["domain=legal"], 0.44);
+    assert_eq!(low.gate.reason, Reason::FloorBreached);
+    assert!(low.gate.sentence.contains("ndcg@10 of domain=legal is 0.4400, must be at least 0.45"), "{low:?}");
+    assert_eq!(judged(&["domain=legal"], 0.61).gate.reason, Reason::LimitExceeded);
+    assert_eq!(judged(&["domain=legal"], 0.46).gate.reason, Reason::NonInferior);
+    assert_eq!(judged(&[], 0.44).gate.reason, Reason::NonInferior);
+}
+
+#[test]
+fn a_pass_says_that_no_slice_was_large_enough() {
+    let rules = sliced(&[], None, &[margin(0.02)]);
+    let judged = run(&rules, vec![slice("domain=legal", None, bounded(29, -0.1, 0.1))], None);
+    let told = "No slice was looked at: none has 30 queries.";
+    assert!(judged.gate.sentence.ends_with(told), "{}", judged.gate.sentence);
+}
+
 /// Numbers of every kind that break a passing run, one at a time.
 fn broken() -> Vec<Row> {
     let fine = bounded(200, -0.01, 0.03);
