@@ -21,7 +21,7 @@ use rag_operator::evaluation::inference::tested;
 use rag_operator::evaluation::paired::{Seed, harm_p};
 use rag_operator::evaluation::sample::Sample;
 use rag_operator::evaluation::verdict::{Method, Statistics};
-use shapes::{MARGIN, Plan, Relative, Shape, exact_lost, passes};
+use shapes::{MARGIN, Plan, Relative, Shape, exact_floor, exact_lost, passes};
 
 const SIZES: [usize; 8] = [10, 20, 50, 100, 149, 200, 300, 500];
 const METHODS: [(Method, &str); 3] =
@@ -41,6 +41,7 @@ fn main() -> Result<()> {
         }
     }
     exact(&mut report);
+    floors(&mut report);
     clusters(&mut report, repetitions)?;
     relative(&mut report, repetitions)?;
     slices(&mut report, size(2_000, 20))?;
@@ -88,6 +89,14 @@ fn exact(report: &mut Report) {
             report.figure(format!("{what}, bound alone"), "%", percent(bound));
             report.figure(format!("{what}, whole verdict"), "%", percent(verdict));
         }
+    }
+}
+
+/// A floor with `confident` that the candidate just meets: how often its lower bound reaches it.
+fn floors(report: &mut Report) {
+    for (n, floor) in [(100, 0.9), (100, 0.95), (200, 0.9), (200, 0.95)] {
+        let what = format!("pass of a confident floor {floor} that is just met, success@1, n {n}, exact");
+        report.figure(what, "%", percent(exact_floor(n, floor)));
     }
 }
 

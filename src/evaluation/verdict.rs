@@ -19,11 +19,12 @@ mod soundness;
 use std::fmt;
 
 pub use advice::{Size, advice, slice_advice};
+pub use comparing::best_margin;
 pub use evidence::{Coverage, Evidence, MAX_SLICE_ROWS, Row, SliceRow, Unjudged, Worst};
 pub use rule::{
     Criteria, Margin, Method, Rule, RuleError, SliceError, SliceRules, Statistics, Wanted, guarded, judged_by,
 };
-pub use slices::{SLICE_MARGINS, SliceJudged, is_required};
+pub use slices::{SLICE_MARGINS, SliceJudged, is_required, judge_slice};
 
 use comparing::Comparing;
 

@@ -31,7 +31,33 @@ pub(super) struct Comparing<'a> {
     pub cumulative: Option<(f64, f64)>,
 }
 
-/// See [`Comparing::few_losses`].
+/// The smallest margin that a row could have passed; `None`: none, it has too few queries.
+pub fn best_margin(row: &Row, statistics: &Statistics) -> Option<f64> {
+    let few = row.compared().and_then(|numbers| few_losses(row, &numbers, statistics)).map(|losses| losses.lower);
+    let lower = row.lower.map(|lower| few.map_or(lower, |few| few.min(lower)));
+    (row.units() >= LEAST_QUERIES).then(|| certifiable_margin(row.units(), statistics.alpha, lower))
+}
+
+/// Losses that make up the variance, if they are few: as many of the largest one as give the same sum of squares. Counted so,
+/// and not by what is not 0, hundreds of tiny differences beside them hide nothing.
+fn few_losses(row: &Row, numbers: &Compared, statistics: &Statistics) -> Option<Losses> {
+    let by_variance = match statistics.method {
+        Method::PairedSignFlip | Method::PairedT => true,
+        Method::BoundedMean => false,
+    };
+    let (units, largest) = (row.units() as f64, numbers.difference - numbers.min);
+    if !by_variance || largest <= ROUNDING {
+        return None;
+    }
+    let count = ((units - 1.0) * numbers.sd * numbers.sd / (largest * largest)).max(0.0);
+    if numbers.nonzero as f64 >= SKEW_LOSSES && count >= SKEW_LOSSES {
+        return None;
+    }
+    let unseen = count_bound(count, statistics.alpha)? - count;
+    Some(Losses { count, lower: numbers.difference - largest / units * unseen })
+}
+
+/// See [`few_losses`].
 struct Losses {
     count: f64,
     /// Lower bound of the mean difference, if their number is one that chance made small.
@@ -144,7 +170,7 @@ impl Comparing<'_> {
     /// Few losses that are much larger than everything else have no variance to believe: a sample that happened to meet few
     /// of them looks steady. Bounds that do not come from the variance need no such guard.
     fn skew(&self, numbers: &Compared, margin: f64) -> Option<String> {
-        let losses = self.few_losses(numbers)?;
+        let losses = few_losses(self.row, numbers, self.statistics)?;
         let about = self.units(losses.count.round().max(1.0) as u64);
         if numbers.min <= SKEW_DROP {
             return Some(format!(
@@ -158,25 +184,6 @@ impl Comparing<'_> {
                 -numbers.min, -losses.lower
             )
         })
-    }
-
-    /// Losses that make up the variance, if they are few: as many of the largest one as give the same sum of squares. Counted
-    /// so, and not by what is not 0, hundreds of tiny differences beside them hide nothing.
-    fn few_losses(&self, numbers: &Compared) -> Option<Losses> {
-        let by_variance = match self.statistics.method {
-            Method::PairedSignFlip | Method::PairedT => true,
-            Method::BoundedMean => false,
-        };
-        let (units, largest) = (self.row.units() as f64, numbers.difference - numbers.min);
-        if !by_variance || largest <= ROUNDING {
-            return None;
-        }
-        let count = ((units - 1.0) * numbers.sd * numbers.sd / (largest * largest)).max(0.0);
-        if numbers.nonzero as f64 >= SKEW_LOSSES && count >= SKEW_LOSSES {
-            return None;
-        }
-        let unseen = count_bound(count, self.statistics.alpha)? - count;
-        Some(Losses { count, lower: numbers.difference - largest / units * unseen })
     }
 
     fn test_agrees(&self) -> bool {
@@ -227,13 +234,9 @@ impl Comparing<'_> {
         let floor = floor_queries(margin, alpha).unwrap_or(0).max(LEAST_QUERIES);
         let by_power = row.sd.and_then(|sd| power_queries(sd, margin, 0.0, alpha)).unwrap_or(0);
         let required = by_power.max(floor);
-        let few = row.compared().and_then(|numbers| self.few_losses(&numbers)).map(|losses| losses.lower);
-        let lower = row.lower.map(|lower| few.map_or(lower, |few| few.min(lower)));
-        let certifiable = certifiable_margin(row.units(), alpha, lower);
-        let at_best = if row.units() < LEAST_QUERIES {
-            format!("with fewer than {LEAST_QUERIES} no margin can be passed")
-        } else {
-            format!("this run could have passed a margin of {certifiable:.4} at best")
+        let at_best = match best_margin(row, self.statistics) {
+            Some(margin) => format!("this run could have passed a margin of {margin:.4} at best"),
+            None => format!("with fewer than {LEAST_QUERIES} no margin can be passed"),
         };
         let need = if row.units() < required {
             format!("{} would decide if the true difference is 0", self.units(required))

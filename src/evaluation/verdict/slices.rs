@@ -36,6 +36,11 @@ pub(super) fn judge(criteria: &Criteria<'_>, evidence: &Evidence) -> Vec<SliceJu
     judged
 }
 
+/// Judges a row of a slice, also one that the verdict has no room for.
+pub fn judge_slice(criteria: &Criteria<'_>, evidence: &Evidence, row: &SliceRow) -> Option<SliceJudged> {
+    criteria.slices.map(|rules| one(criteria, rules, evidence, row))
+}
+
 fn one(criteria: &Criteria<'_>, rules: &SliceRules, evidence: &Evidence, found: &SliceRow) -> SliceJudged {
     let judged = |blocks: bool, judged: Option<Judged>| SliceJudged {
         name: found.name.clone(),

@@ -1,7 +1,7 @@
 //! Forest plot: the difference of each metric and slice with its bounds and its margin, on one axis.
 
 use super::head::{class, shape};
-use super::page::{Numbers, Page};
+use super::page::{Numbers, Page, word};
 use super::scale::{Scale, anchor, percent};
 use super::tables::more;
 use super::text::{change, count, name, shown};
@@ -20,7 +20,7 @@ struct Bar {
     upper: f64,
     n: u64,
     margin: Option<f64>,
-    verdict: Verdict,
+    verdict: Option<Verdict>,
     slice: bool,
 }
 
@@ -29,7 +29,7 @@ pub fn forest(page: &Page) -> String {
     let metrics = page
         .metrics
         .iter()
-        .filter_map(|line| bar(name(&line.name, MOST_NAME), &line.numbers, line.margin, line.verdict, false));
+        .filter_map(|line| bar(name(&line.name, MOST_NAME), &line.numbers, line.margin, Some(line.verdict), false));
     let slices = page.slices.iter().take(MOST_SLICES).filter_map(|line| {
         let label = format!(
             "<small>{} in</small> {}=<wbr>{}",
@@ -46,7 +46,7 @@ pub fn forest(page: &Page) -> String {
     let scale = scale(&bars);
     format!(
         "<section>\n<h2>Differences with their bounds</h2>\n<p class=\"note\">Candidate minus baseline: right of 0 is \
-         better. The line reaches from the lower to the upper bound at {}\u{a0}%. {}</p>\n{}<div class=\"forest\">\n{}{}\
+         better. The line reaches from the lower to the upper one-sided {}\u{a0}% bound. {}</p>\n{}<div class=\"forest\">\n{}{}\
          </div>\n</section>\n",
         page.confidence_percent,
         more(page.slices.len(), MOST_SLICES, "slices"),
@@ -56,7 +56,7 @@ pub fn forest(page: &Page) -> String {
     )
 }
 
-fn bar(label: String, numbers: &Numbers, margin: Option<f64>, verdict: Verdict, slice: bool) -> Option<Bar> {
+fn bar(label: String, numbers: &Numbers, margin: Option<f64>, verdict: Option<Verdict>, slice: bool) -> Option<Bar> {
     let (difference, lower, upper) = (numbers.difference?, numbers.lower?, numbers.upper?);
     Some(Bar { label, difference, lower, upper, n: numbers.n, margin, verdict, slice })
 }
@@ -141,8 +141,8 @@ fn axis(scale: &Scale) -> String {
 }
 
 fn legend() -> String {
-    let words = [Verdict::Pass, Verdict::Fail, Verdict::Inconclusive]
-        .map(|verdict| format!("<li>{}{verdict}</li>", super::head::mark(verdict)));
+    let words = [Some(Verdict::Pass), Some(Verdict::Fail), Some(Verdict::Inconclusive), None]
+        .map(|verdict| format!("<li>{}{}</li>", super::head::mark(verdict), word(verdict)));
     format!(
         "<ul class=\"legend\" aria-hidden=\"true\">{}<li><svg class=\"mark\" width=\"14\" height=\"14\"><line \
          class=\"margin\" x1=\"7\" x2=\"7\" y1=\"0\" y2=\"14\"/></svg>margin</li></ul>\n",

@@ -7,11 +7,10 @@ use super::page::{
 };
 use crate::evaluation::dataset::Dataset;
 use crate::evaluation::metric::{Judgments, Metric};
-use crate::evaluation::paired::certifiable_margin;
 use crate::evaluation::run::{List, Listed};
 use crate::evaluation::verdict::{
-    GateJudged, Judged, Method, Row, Rule, SLICE_MARGINS, SliceJudged, SliceRow, Verdict, Worst as WorstSlice,
-    is_required,
+    GateJudged, Judged, Method, Row, Rule, SLICE_MARGINS, SliceJudged, SliceRow, Statistics, Verdict,
+    Worst as WorstSlice, best_margin, is_required, judge_slice,
 };
 use crate::worker::evaluate::measure::{Answered, Measured};
 use crate::worker::evaluate::plan::Gate;
@@ -97,10 +96,10 @@ fn seen(found: &Found<'_>, told: &Told) -> Seen {
 
 fn metrics(gate: &Gate, measured: &Measured, judged: &GateJudged) -> Vec<MetricLine> {
     let rows = gate.judging.rules.iter().zip(&measured.comparison.rows).zip(&judged.metrics);
-    rows.map(|((rule, row), judged)| metric(rule, row, judged, gate.judging.statistics.alpha)).collect()
+    rows.map(|((rule, row), judged)| metric(rule, row, judged, &gate.judging.statistics)).collect()
 }
 
-fn metric(rule: &Rule, row: &Row, judged: &Judged, alpha: f64) -> MetricLine {
+fn metric(rule: &Rule, row: &Row, judged: &Judged, statistics: &Statistics) -> MetricLine {
     let compared = row.lower.is_some();
     MetricLine {
         name: rule.metric().to_string(),
@@ -111,7 +110,7 @@ fn metric(rule: &Rule, row: &Row, judged: &Judged, alpha: f64) -> MetricLine {
         max: rule.max(),
         required: rule.required(),
         rule: rule.in_words(),
-        certifiable: compared.then(|| certifiable_margin(row.units(), alpha, row.lower)),
+        certifiable: best_margin(row, statistics).filter(|_| compared),
         verdict: judged.verdict(),
         reason: judged.reason.as_str(),
         sentence: judged.sentence.clone(),
@@ -130,12 +129,15 @@ fn numbers(row: &Row) -> Numbers {
     }
 }
 
-/// The slices that the verdict looked at; one that nothing was proven against passes.
+/// Every slice: those that the verdict looked at, then the others, which stand as they would have been judged.
 fn slices(gate: &Gate, measured: &Measured, judged: &GateJudged) -> Vec<SliceLine> {
     let evidence = measured.evidence();
-    let rows = evidence.slices.iter().zip(&judged.slices);
-    let rows = rows.filter_map(|(row, judged)| slice(gate, row, judged, evidence.rows.get(row.metric)?));
-    worst_slice(gate, evidence.worst.as_ref(), judged.worst.as_ref()).into_iter().chain(rows).collect()
+    let criteria = gate.judging.criteria();
+    let row =
+        |row: &SliceRow| slice(gate, row, &judge_slice(&criteria, &evidence, row)?, evidence.rows.get(row.metric)?);
+    let rows = measured.comparison.slices.iter().filter_map(row);
+    let worst = worst_slice(gate, evidence.worst.as_ref(), judged.worst.as_ref());
+    worst.into_iter().chain(rows).collect()
 }
 
 /// The floor of the worst slice, first: lists of slices are cut at the end.
@@ -152,7 +154,8 @@ fn worst_slice(gate: &Gate, worst: Option<&WorstSlice>, judged: Option<&Judged>)
         margin: None,
         floor: Some(floor),
         harm: None,
-        verdict: judged.map_or(Verdict::Pass, Judged::verdict),
+        required: true,
+        verdict: Some(judged.map_or(Verdict::Pass, Judged::verdict)),
         reason: judged.map_or("FloorHolds", |judged| judged.reason.as_str()),
     })
 }
@@ -176,7 +179,8 @@ fn slice(gate: &Gate, found: &SliceRow, judged: &SliceJudged, whole: &Row) -> Op
         margin: rule.margin().and_then(|margin| margin.against(whole.baseline)).map(|margin| margins * margin),
         floor: None,
         harm: found.harm,
-        verdict: verdict.map_or(Verdict::Pass, Judged::verdict),
+        required,
+        verdict: verdict.map(Judged::verdict),
         reason: verdict.map_or("Tolerated", |judged| judged.reason.as_str()),
     })
 }

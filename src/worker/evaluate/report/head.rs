@@ -26,27 +26,30 @@ pub fn head(page: &Page) -> String {
 }
 
 /// Word of a style.
-pub fn class(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass => "pass",
-        Verdict::Fail => "fail",
-        Verdict::Inconclusive => "open",
-        Verdict::Error => "error",
+pub fn class(verdict: impl Into<Option<Verdict>>) -> &'static str {
+    match verdict.into() {
+        Some(Verdict::Pass) => "pass",
+        Some(Verdict::Fail) => "fail",
+        Some(Verdict::Inconclusive) => "open",
+        Some(Verdict::Error) => "error",
+        None => "none",
     }
 }
 
-/// A shape around the origin that tells a verdict without colour: disc, square, diamond, triangle.
-pub fn shape(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass => "<circle r=\"5\"/>",
-        Verdict::Fail => "<path d=\"M-5 -5H5V5H-5Z\"/>",
-        Verdict::Inconclusive => "<path class=\"hollow\" d=\"M0 -6L6 0L0 6L-6 0Z\"/>",
-        Verdict::Error => "<path d=\"M0 -6L6 5H-6Z\"/>",
+/// A shape around the origin that tells a verdict without colour: disc, square, diamond, triangle, ring.
+pub fn shape(verdict: impl Into<Option<Verdict>>) -> &'static str {
+    match verdict.into() {
+        Some(Verdict::Pass) => "<circle r=\"5\"/>",
+        Some(Verdict::Fail) => "<path d=\"M-5 -5H5V5H-5Z\"/>",
+        Some(Verdict::Inconclusive) => "<path class=\"hollow\" d=\"M0 -6L6 0L0 6L-6 0Z\"/>",
+        Some(Verdict::Error) => "<path d=\"M0 -6L6 5H-6Z\"/>",
+        None => "<circle class=\"hollow\" r=\"4\"/>",
     }
 }
 
 /// The shape with the word in a table.
-pub fn mark(verdict: Verdict) -> String {
+pub fn mark(verdict: impl Into<Option<Verdict>>) -> String {
+    let verdict = verdict.into();
     format!(
         "<svg class=\"mark {}\" width=\"14\" height=\"14\" viewBox=\"-7 -7 14 14\" aria-hidden=\"true\">{}</svg>",
         class(verdict),
@@ -101,7 +104,7 @@ fn figures(page: &Page) -> String {
 /// How much a row changed against the baseline; nothing where it was not compared.
 fn changed(page: &Page, numbers: Numbers, of: String) -> Vec<Figure> {
     let Some((lower, upper)) = numbers.lower.zip(numbers.upper) else { return Vec::new() };
-    let bounds = format!("at {}\u{a0}%; upper {}", page.confidence_percent, change(upper));
+    let bounds = format!("one-sided {}\u{a0}%; upper {}", page.confidence_percent, change(upper));
     vec![("Change", text::or_none(numbers.difference, change), of), ("Lower bound", change(lower), bounds)]
 }
 

@@ -122,8 +122,16 @@ pub struct SliceLine {
     pub floor: Option<f64>,
     /// p of "not worse", corrected for the number of slices; `None` where the slice is too small.
     pub harm: Option<f64>,
-    pub verdict: Verdict,
+    /// Whether it must pass like the whole.
+    pub required: bool,
+    /// `None`: a guardrail that nothing was proven against, which is no Pass.
+    pub verdict: Option<Verdict>,
     pub reason: &'static str,
+}
+
+/// A verdict as a word.
+pub fn word(verdict: impl Into<Option<Verdict>>) -> String {
+    verdict.into().map_or_else(|| "not proven".to_owned(), |verdict| verdict.to_string())
 }
 
 /// What each query gave, ascending: differences, or without a baseline the candidate's values.
@@ -181,7 +189,11 @@ impl SliceLine {
     /// What had to hold, in words; `None`: nothing.
     pub fn rule(&self) -> Option<String> {
         let floor = self.floor.map(|floor| format!("at least {floor} in the worst slice"));
-        floor.or_else(|| self.margin.map(|margin| format!("drop at most {margin}")))
+        let margin = |margin| match self.required {
+            true => format!("drop at most {margin}"),
+            false => format!("no proven drop of {margin} or more"),
+        };
+        floor.or_else(|| self.margin.map(margin))
     }
 }
 
@@ -194,7 +206,7 @@ impl Page {
     /// The slice that tells why the run did not pass, where no required metric of the whole does.
     pub fn deciding_slice(&self) -> Option<&SliceLine> {
         let whole = self.metrics.iter().any(|line| line.required && line.reason == self.reason);
-        let tells = |slice: &&SliceLine| slice.verdict == self.verdict && slice.reason == self.reason;
+        let tells = |slice: &&SliceLine| slice.verdict == Some(self.verdict) && slice.reason == self.reason;
         self.slices.iter().find(tells).filter(|_| !whole && self.verdict != Verdict::Pass)
     }
 }

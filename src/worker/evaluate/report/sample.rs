@@ -38,7 +38,7 @@ fn metric(name: &str, numbers: Numbers, verdict: Verdict, reason: &'static str) 
     }
 }
 
-fn slice(value: &str, numbers: Numbers, verdict: Verdict, reason: &'static str) -> SliceLine {
+fn slice(value: &str, numbers: Numbers, verdict: impl Into<Option<Verdict>>, reason: &'static str) -> SliceLine {
     SliceLine {
         key: "domain".to_owned(),
         value: value.to_owned(),
@@ -47,7 +47,8 @@ fn slice(value: &str, numbers: Numbers, verdict: Verdict, reason: &'static str) 
         margin: Some(0.1),
         floor: None,
         harm: Some(0.2),
-        verdict,
+        required: false,
+        verdict: verdict.into(),
         reason,
     }
 }
@@ -148,7 +149,7 @@ pub fn regressed() -> Page {
                     n=225): a proven regression, a drop of at most 0.05 is allowed.";
     let slices = vec![
         slice("benefits", numbers(60, 0.6, -0.14, 0.06), Verdict::Fail, "SliceRegression"),
-        slice("travel and expenses abroad", numbers(75, 0.7, 0.012, 0.05), Verdict::Pass, "NonInferior"),
+        slice("travel and expenses abroad", numbers(75, 0.7, 0.012, 0.05), None, "Tolerated"),
         slice("it", numbers(12, 0.7, -0.05, 0.4), Verdict::Inconclusive, "TooFewQueries"),
     ];
     let worst = Worst {
@@ -182,7 +183,7 @@ pub fn passed() -> Page {
 pub fn below_its_floor() -> Page {
     let numbers = Numbers { difference: None, lower: None, upper: None, ..numbers(31, 0.2, 0.01, 0.0) };
     let line = slice("travel", numbers, Verdict::Fail, "WorstGroupBreached");
-    let slices = vec![SliceLine { margin: None, floor: Some(0.25), harm: None, ..line }];
+    let slices = vec![SliceLine { margin: None, floor: Some(0.25), harm: None, required: true, ..line }];
     let sentence = "ndcg@10 of domain=travel is 0.2100, the worst slice must have at least 0.25 (n=31).".to_owned();
     Page { verdict: Verdict::Fail, reason: "WorstGroupBreached", sentence, slices, ..passed() }
 }

@@ -1,7 +1,7 @@
 //! Numbers as tables: metrics, slices, and where all of it comes from.
 
 use super::head::{class, mark};
-use super::page::{Arm, Numbers, Page, Seen};
+use super::page::{Arm, Numbers, Page, Seen, word};
 use super::text::{NONE, change, count, mean, name, or_none, shown};
 use crate::evaluation::verdict::Verdict;
 
@@ -82,25 +82,27 @@ fn table(first: &str, percent: f64, last: &str) -> String {
     format!(
         "<table>\n<thead><tr><th scope=\"col\">{first}</th><th scope=\"col\" class=\"num\">n</th><th scope=\"col\" \
          class=\"num\">candidate</th><th scope=\"col\" class=\"num\">baseline</th><th scope=\"col\" \
-         class=\"num\">difference</th><th scope=\"col\" class=\"num\">{percent}\u{a0}% bounds</th><th \
+         class=\"num\">difference</th><th scope=\"col\" class=\"num\">one-sided {percent}\u{a0}% bounds</th><th \
          scope=\"col\">{last}</th><th scope=\"col\">verdict</th></tr></thead>\n"
     )
 }
 
-fn row(what: &str, numbers: &Numbers, rule: &str, verdict: Verdict, reason: &str) -> String {
+fn row(what: &str, numbers: &Numbers, rule: &str, verdict: impl Into<Option<Verdict>>, reason: &str) -> String {
+    let verdict = verdict.into();
     let bounds = numbers.lower.zip(numbers.upper);
     let bounds = bounds.map_or_else(|| NONE.to_owned(), |(l, u)| format!("{} … {}", change(l), change(u)));
     let cell = |label: &str, value: String| format!("<td class=\"num\" data-label=\"{label}\">{value}</td>");
     format!(
         "<tr><th scope=\"row\">{what}</th>{}{}{}{}{}<td data-label=\"must hold\">{rule}</td><td data-label=\"verdict\" \
-         class=\"verdict {}\"><span>{}{verdict}</span><small>{reason}</small></td></tr>\n",
+         class=\"verdict {}\"><span>{}{}</span><small>{reason}</small></td></tr>\n",
         cell("n", count(numbers.n)),
         cell("candidate", mean(numbers.candidate)),
         cell("baseline", or_none(numbers.baseline, mean)),
         cell("difference", or_none(numbers.difference, change)),
         cell("bounds", bounds),
         class(verdict),
-        mark(verdict)
+        mark(verdict),
+        word(verdict)
     )
 }
 

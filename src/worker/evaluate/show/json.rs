@@ -62,7 +62,8 @@ struct Slice<'a> {
     p_harm: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     floor: Option<f64>,
-    verdict: String,
+    /// `null`: a guardrail that nothing was proven against.
+    verdict: Option<String>,
     reason: &'a str,
 }
 
@@ -117,7 +118,7 @@ fn slice(line: &SliceLine) -> Slice<'_> {
         numbers: line.numbers,
         p_harm: line.harm,
         floor: line.floor,
-        verdict: line.verdict.to_string(),
+        verdict: line.verdict.map(|verdict| verdict.to_string()),
         reason: line.reason,
     }
 }

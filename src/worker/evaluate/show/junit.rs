@@ -78,7 +78,9 @@ fn slice(page: &Page, line: &SliceLine) -> Case {
     let told = format!("{} in the slice {}={}. {}", line.metric, line.key, line.value, numbers(&line.numbers));
     Case {
         name: format!("{} in {}={}{}", line.metric, line.key, line.value, floor.unwrap_or_default()),
-        outcome: outcome(line.verdict, line.reason, &told, line.floor.is_some() || line.reason == page.reason),
+        outcome: line.verdict.map_or(Outcome::Passed, |verdict| {
+            outcome(verdict, line.reason, &told, line.floor.is_some() || line.reason == page.reason)
+        }),
         text: told,
     }
 }

@@ -5,7 +5,7 @@
 
 use super::{bounds, change, mean, or_dash};
 use crate::evaluation::verdict::Verdict;
-use crate::worker::evaluate::report::page::{Numbers, Page, Worst};
+use crate::worker::evaluate::report::page::{Numbers, Page, Worst, word};
 
 /// Slices that are listed: a comment is read on one screen.
 const MOST_SLICES: usize = 10;
@@ -23,7 +23,7 @@ pub fn markdown(page: &Page) -> String {
     if !page.metrics.is_empty() {
         let percent = page.confidence_percent;
         text.push_str(&format!(
-            "\n| metric | candidate | baseline | difference | {percent} % bounds | required | n | verdict |\n"
+            "\n| metric | candidate | baseline | difference | one-sided {percent} % bounds | required | n | verdict |\n"
         ));
         text.push_str("| --- | ---: | ---: | ---: | :---: | --- | ---: | --- |\n");
         for line in &page.metrics {
@@ -54,25 +54,28 @@ pub fn markdown(page: &Page) -> String {
     text
 }
 
-fn row(name: &str, numbers: &Numbers, rule: &str, verdict: Verdict, reason: &str) -> String {
+fn row(name: &str, numbers: &Numbers, rule: &str, verdict: impl Into<Option<Verdict>>, reason: &str) -> String {
+    let verdict = verdict.into();
     format!(
-        "| {name} | {} | {} | {} | {} | {rule} | {} | {} {verdict} ({reason}) |\n",
+        "| {name} | {} | {} | {} | {} | {rule} | {} | {} {} ({reason}) |\n",
         mean(numbers.candidate),
         or_dash(numbers.baseline, mean),
         or_dash(numbers.difference, change),
         bounds(numbers).unwrap_or_else(|| "-".to_owned()),
         numbers.n,
-        sign(verdict)
+        sign(verdict),
+        word(verdict)
     )
 }
 
 /// A shape that differs without colour.
-fn sign(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass => "✅",
-        Verdict::Fail => "❌",
-        Verdict::Inconclusive => "❔",
-        Verdict::Error => "⚠️",
+fn sign(verdict: impl Into<Option<Verdict>>) -> &'static str {
+    match verdict.into() {
+        Some(Verdict::Pass) => "✅",
+        Some(Verdict::Fail) => "❌",
+        Some(Verdict::Inconclusive) => "❔",
+        Some(Verdict::Error) => "⚠️",
+        None => "➖",
     }
 }
 

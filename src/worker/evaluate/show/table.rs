@@ -4,7 +4,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::{bounds, change, mean, or_dash};
 use crate::evaluation::verdict::Verdict;
-use crate::worker::evaluate::report::page::{Numbers, Page};
+use crate::worker::evaluate::report::page::{Numbers, Page, word};
 
 /// Slices that are listed; the page with plots has more.
 const MOST_SLICES: usize = 20;
@@ -45,7 +45,13 @@ pub fn table(page: &Page) -> String {
     text
 }
 
-fn cells(name: &str, numbers: &Numbers, rule: String, verdict: Verdict, reason: &str) -> [String; 7] {
+fn cells(
+    name: &str,
+    numbers: &Numbers,
+    rule: String,
+    verdict: impl Into<Option<Verdict>>,
+    reason: &str,
+) -> [String; 7] {
     [
         name.to_owned(),
         mean(numbers.candidate),
@@ -53,6 +59,6 @@ fn cells(name: &str, numbers: &Numbers, rule: String, verdict: Verdict, reason: 
         or_dash(numbers.difference, change),
         bounds(numbers).unwrap_or_else(|| "-".to_owned()),
         rule,
-        format!("{verdict} ({reason})"),
+        format!("{} ({reason})", word(verdict)),
     ]
 }
