@@ -317,6 +317,35 @@ fn slices_of_a_file_serve_a_gate() {
     assert_eq!(code(&output), 0, "{}", err(&output));
 }
 
+#[test]
+fn every_slice_is_in_the_result_and_one_without_proof_is_no_pass() {
+    let place = Place::new(360);
+    let good = place.run("good.run", 360, |_| 1);
+    // Ten of twelve slices lost one query of three.
+    let bad = place.run("bad.run", 360, |i| if i % 12 < 10 && i % 36 < 12 { 0 } else { 1 });
+    let slices: String = (0..360).map(|i| format!("q{i:03}\tdomain\tv{:02}\n", i % 12)).collect();
+    let file = place.write("slices.tsv", &slices);
+    let gate = place.write(
+        "gate.yaml",
+        "apiVersion: ragops.dev/v1alpha1\nkind: EvalGate\nmetadata: {name: g}\nspec:\n  retrieval:\n    dataset: {from: \
+         {configMap: {name: d}}}\n    slices: {by: [domain]}\n    metrics: [{name: success@1, margin: 0.4}]\n",
+    );
+    let page = place.path("page.html");
+    let flags = ["--candidate", &bad, "--baseline", &good, "--gate", &gate, "--slices", &file, "--output", "json"];
+    let output = place.evaluate(&[&flags[..], &["--report", page.to_str().unwrap()]].concat());
+    let found = summary(&output);
+    let slices = found["slices"].as_array().unwrap();
+    assert_eq!((code(&output), slices.len()), (0, 12), "{}", out(&output));
+    for slice in slices {
+        assert_eq!((&slice["verdict"], &slice["reason"]), (&Value::Null, &json!("Tolerated")), "{slice}");
+    }
+    let html = std::fs::read_to_string(page).unwrap();
+    for i in 0..12 {
+        assert!(html.contains(&format!(">v{i:02}<")), "v{i:02} is not on the page");
+    }
+    assert!(html.contains("not proven</span><small>Tolerated") && html.contains("no proven drop of 0.8 or more"));
+}
+
 /// A run file of `queries` times 1,000 lines, of which the last is malformed.
 fn long_run(place: &Place, queries: usize) -> String {
     let mut text = String::new();

@@ -32,7 +32,7 @@ pub fn class(verdict: impl Into<Option<Verdict>>) -> &'static str {
         Some(Verdict::Fail) => "fail",
         Some(Verdict::Inconclusive) => "open",
         Some(Verdict::Error) => "error",
-        None => "none",
+        None => "unproven",
     }
 }
 

@@ -24,14 +24,24 @@ pub fn shown(text: &str, characters: usize) -> String {
     out
 }
 
+/// Characters at the end of a name that stay when it is cut: a `~` and eight digits of a digest.
+const TAIL: usize = 9;
+
 /// Characters that change the direction of other text: an id with one of them could look like another id.
 fn turns(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// An id or a name, kept apart from the direction of its surroundings.
+/// A long one keeps its end: names that were cut to fit a receipt differ there alone.
 pub fn name(text: &str, characters: usize) -> String {
-    format!("<bdi>{}</bdi>", shown(text, characters))
+    let length = text.chars().count();
+    if length <= characters || characters <= TAIL {
+        return format!("<bdi>{}</bdi>", shown(text, characters));
+    }
+    // `shown` puts the dots.
+    let end: String = text.chars().skip(length.saturating_sub(TAIL)).collect();
+    format!("<bdi>{}{}</bdi>", shown(text, characters.saturating_sub(TAIL)), shown(&end, TAIL))
 }
 
 /// Four decimals, with a true minus.
@@ -75,6 +85,14 @@ mod tests {
         assert_eq!(shown("<b>\"&'\u{0}\u{202e}x\n", 99), "&lt;b&gt;&quot;&amp;&#39;\u{fffd}\u{fffd}x ");
         assert_eq!(shown("abc", 2), "ab…");
         assert_eq!(shown("ab", 2), "ab");
+    }
+
+    #[test]
+    fn long_names_keep_their_ends() {
+        let (a, b) = (format!("{}~dc02b98f", "x".repeat(90)), format!("{}~b7a9d1c7", "x".repeat(90)));
+        assert_eq!(name(&a, 20), "<bdi>xxxxxxxxxxx…~dc02b98f</bdi>");
+        assert_ne!(name(&a, 40), name(&b, 40));
+        assert_eq!(name("abcdefghijkl", 12), "<bdi>abcdefghijkl</bdi>");
     }
 
     #[test]
