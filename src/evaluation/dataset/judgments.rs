@@ -17,7 +17,8 @@ use crate::evaluation::lines::{Lines, short};
 use crate::evaluation::metric::Judgments;
 
 const HEADER: &str = "query-id\tcorpus-id\tscore";
-const EXAMPLE: &str = "{\"query_id\": \"q1\", \"text\": \"…\", \"qrels\": {\"d1\": 1}}";
+const EXAMPLE: &str =
+    "{\"query_id\": \"q1\", \"text\": \"…\", \"qrels\": {\"d1\": 1}}, with \"qrels\": {} for a query that has none";
 
 /// What a file of judgments holds.
 pub struct Judged {
@@ -155,14 +156,13 @@ fn grade_of(text: &str) -> Result<i32, Problem> {
 struct JsonLine {
     query_id: String,
     text: String,
-    #[serde(default)]
+    /// Without a default: a misspelt key would pass for a query that nobody judged, and most of a set would not count.
     qrels: Pairs,
     #[serde(default)]
     metadata: BTreeMap<String, serde_json::Value>,
 }
 
 /// The pairs of an object as they are written: a map would keep the last of two equal keys without a word.
-#[derive(Default)]
 struct Pairs(Vec<(String, i32)>);
 
 impl<'de> Deserialize<'de> for Pairs {

@@ -208,13 +208,27 @@ fn malformed_json_sets_are_refused_with_their_line() {
         (of("[1]"), "expected an object of document ids and whole-number grades"),
         (of("{}"), "dataset.jsonl: the file holds no judgment"),
         (format!("{}\n{}", of("{\"d\":1}"), of("{\"e\":1}")), "dataset.jsonl:2: query `q1` stands twice"),
-        ("{\"query_id\":\"\",\"text\":\"x\"}".to_owned(), "dataset.jsonl:1: `query_id` is empty"),
+        (of("{\"d\":1}").replace("q1", ""), "dataset.jsonl:1: `query_id` is empty"),
+        (
+            // Enough judgments stand above; without a look at the key this query would be one that nobody judged.
+            format!("{}\n{}", of("{\"d\":1}"), of("{\"d\":1}").replace("q1", "q2").replace("qrels", "relevance")),
+            "dataset.jsonl:2: not a query with its judgments: missing field `qrels`",
+        ),
     ];
     for (set, expected) in cases {
         let dir = directory(&[("dataset.jsonl", &set)]);
         let error = Dataset::read(&Files::jsonl_config_map(dir.path())).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+#[test]
+fn a_query_of_a_json_set_may_have_no_judgment_and_keys_of_its_own() {
+    let lines = "{\"query_id\":\"q1\",\"text\":\"one\",\"qrels\":{\"d\":1},\"source\":\"s\"}\n\
+                 {\"query_id\":\"q2\",\"text\":\"two\",\"qrels\":{}}\n";
+    let dir = directory(&[("dataset.jsonl", lines)]);
+    let set = Dataset::read(&Files::jsonl_config_map(dir.path())).unwrap();
+    assert_eq!((set.judged_count(), set.unjudged().collect::<Vec<_>>()), (1, vec!["q2"]));
 }
 
 #[test]
