@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::doubts;
 use super::measure::Answered;
 use super::plan::Gate;
 use crate::evaluation::compare::Comparison;
@@ -115,9 +116,11 @@ impl Facts {
         let contamination = contamination(dataset, of_candidate, of_baseline);
         let (means, opposed) = means(dataset, gate, comparison);
         let (silhouette, unknown) = silhouettes(of_candidate, of_baseline);
-        let warnings = contamination.iter().flat_map(Contaminated::warnings).chain(opposed).chain(unknown).collect();
         let likeness = likeness(dataset, candidate, baseline);
         let compared = likeness.baseline;
+        let doubts = doubts::of(dataset, gate, of_candidate, of_baseline, compared.map(|c| c.overlap));
+        let of_domains = contamination.iter().flat_map(Contaminated::warnings).chain(opposed).chain(unknown);
+        let warnings = doubts.into_iter().chain(of_domains).collect();
         let metrics: Vec<Metric> = gate.judging.rules.iter().map(|rule| rule.metric()).collect();
         let residuals = metrics.iter().filter_map(|metric| {
             let of_candidate = mean_residual(dataset, *metric, candidate)?;
