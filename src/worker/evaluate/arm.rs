@@ -44,6 +44,9 @@ pub enum SearchError {
     /// The answer came from another revision than the one that was to be measured.
     #[error("{0}")]
     OtherRevision(String),
+    /// What answers takes no questions of an evaluation.
+    #[error("{0}")]
+    WrongPort(String),
 }
 
 /// Documents that are asked for their domain: those whose share is told, and as many again where ties or the query's own
@@ -104,6 +107,10 @@ pub async fn ask(
                 answered = answered.saturating_add(1);
             }
             Err(SearchError::OtherRevision(text)) => return Err(Stopped::new(Cause::InputsChanged, text)),
+            Err(SearchError::WrongPort(text)) => {
+                progress.end();
+                return Err(Stopped::new(Cause::EndpointUnavailable, text));
+            }
             Err(SearchError::Failed(text)) => failed.push((id, text)),
         }
         progress.step();
