@@ -147,6 +147,10 @@ fn a_directory_gives_what_a_server_over_it_gives() {
         let served = run("served.run", &["--candidate", &serving.url]);
         let read = run("read.run", &["--candidate", &index, "--candidate-mode", mode, "--model", &model]);
         assert_eq!(served, read, "{mode}");
+        // No metric looks below rank 10, but whether a tie crosses it is known.
+        let tied = &serde_json::from_str::<Value>(&read.0).unwrap()["facts"]["tieRate@10"]["candidate"];
+        assert!(tied.is_number(), "{mode}: {tied}");
+        assert_eq!(read.1.lines().filter(|line| line.starts_with("q-north-east ")).count(), 11, "{mode}");
         // The domains of documents come from the metadata of either, and of a run file from the file of documents.
         let share = |summary: &str| -> Value {
             serde_json::from_str::<Value>(summary).unwrap()["facts"]["contamination@10"]["candidate"].clone()

@@ -11,7 +11,7 @@ use super::measure::Answered;
 use super::plan::Gate;
 use crate::evaluation::compare::Comparison;
 use crate::evaluation::dataset::Dataset;
-use crate::evaluation::likeness::likeness;
+use crate::evaluation::likeness::{DEPTH, likeness};
 use crate::evaluation::metric::{Gains, Metric};
 use crate::evaluation::mixed::{self, MOST_CONTAMINATION, Means};
 use crate::evaluation::run::Run;
@@ -175,7 +175,7 @@ impl Facts {
     /// One line for people.
     pub fn in_words(&self) -> String {
         let of_arms = |of: &OfArms| match (of.candidate, of.baseline) {
-            (None, None) => "unknown (no list is longer)".to_owned(),
+            (None, None) => format!("unknown (no list has more than {DEPTH} documents)"),
             (candidate, baseline) => {
                 let number = |x: Option<f64>| x.map_or_else(|| "-".to_owned(), |x| format!("{x:.4}"));
                 match baseline {
