@@ -23,7 +23,7 @@ pub use files::{Files, Form};
 
 use self::judgments::Judged;
 use self::queries::Query;
-use super::lines::ReadError;
+use super::lines::{ReadError, short};
 use super::metric::{Judgments, MAX_NUGGETS, Pool};
 
 /// Longest query text, the limit of the retrieval API.
@@ -103,8 +103,17 @@ pub enum Problem {
     SliceColumns(usize),
     #[error("grade `{0}` is not a whole number; write 0 for not relevant, 1 or more for relevant")]
     Grade(String),
+    #[error(
+        "found a header whose columns are swapped; write the query id in column 1 and the document id in column 2, under \
+         `query-id⇥corpus-id⇥score`"
+    )]
+    HeaderSwapped,
     #[error("the {0} is empty")]
     EmptyId(&'static str),
+    #[error(
+        "the {what} `{id}` begins or ends with white space, so that it would match no other; remove the white space"
+    )]
+    Blanks { what: &'static str, id: String },
     #[error("document `{document}` is judged twice for query `{query}`; keep one line")]
     DuplicateJudgment { query: String, document: String },
     #[error("query `{query}` does not stand in {queries}; add it there or remove its lines here")]
@@ -238,6 +247,18 @@ pub fn hex(bytes: &[u8]) -> String {
 /// A line of a file as an error.
 fn refused(file: &Path, line: u64) -> impl Fn(Problem) -> DatasetError {
     move |problem| DatasetError::Line { file: file.to_owned(), line, problem }
+}
+
+/// What names something must be there, and without white space at its ends, which nobody sees and a TREC run file cannot hold:
+/// the judgment of `d1 ` would never be found. `what`: how it is called where it is written.
+fn check_id(what: &'static str, id: &str) -> Result<(), Problem> {
+    if id.is_empty() {
+        return Err(Problem::EmptyId(what));
+    }
+    if id.trim() != id {
+        return Err(Problem::Blanks { what, id: short(id) });
+    }
+    Ok(())
 }
 
 /// What a JSON parser says of one line. It counts its own lines; ours is the one that helps.

@@ -100,6 +100,8 @@ struct Serving {
     child: std::process::Child,
     /// Of the evaluation port.
     url: String,
+    /// Of the traffic port.
+    traffic: String,
 }
 
 impl Serving {
@@ -114,10 +116,10 @@ impl Serving {
             .spawn()
             .unwrap();
         let lines = std::io::BufReader::new(child.stderr.take().unwrap()).lines();
-        let url = lines.map(Result::unwrap).find_map(|line| {
-            line.split_once("evaluation at ").and_then(|(_, rest)| Some(rest.split(',').next()?.to_owned()))
-        });
-        Self { child, url: url.unwrap() }
+        let after = |line: &str, what: &str| Some(line.split_once(what)?.1.split(',').next()?.to_owned());
+        let line = lines.map(Result::unwrap).find(|line| line.contains("evaluation at ")).unwrap();
+        let (url, traffic) = (after(&line, "evaluation at ").unwrap(), after(&line, "search at ").unwrap());
+        Self { child, url, traffic: traffic.trim_end_matches("/v1/search").to_owned() }
     }
 }
 
@@ -145,6 +147,10 @@ fn a_directory_gives_what_a_server_over_it_gives() {
         let served = run("served.run", &["--candidate", &serving.url]);
         let read = run("read.run", &["--candidate", &index, "--candidate-mode", mode, "--model", &model]);
         assert_eq!(served, read, "{mode}");
+        // No metric looks below rank 10, but whether a tie crosses it is known.
+        let tied = &serde_json::from_str::<Value>(&read.0).unwrap()["facts"]["tieRate@10"]["candidate"];
+        assert!(tied.is_number(), "{mode}: {tied}");
+        assert_eq!(read.1.lines().filter(|line| line.starts_with("q-north-east ")).count(), 11, "{mode}");
         // The domains of documents come from the metadata of either, and of a run file from the file of documents.
         let share = |summary: &str| -> Value {
             serde_json::from_str::<Value>(summary).unwrap()["facts"]["contamination@10"]["candidate"].clone()
@@ -161,6 +167,26 @@ fn a_directory_gives_what_a_server_over_it_gives() {
         assert!(apart["candidate"]["mean"] != json!(0.0), "{apart}");
         assert!(silhouettes.insert(apart.to_string()) == (mode == "vector"), "the vectors are those of every mode");
         assert!(runs.insert(read), "{mode} gives another run and other inputs than the other modes");
+    }
+}
+
+#[test]
+fn the_traffic_port_of_a_server_is_named_and_the_port_that_is_meant() {
+    let words = Words::new();
+    let serving = Serving::start(&words, "both", "keyword");
+    // With and without domains of the queries: then documents are to be described, which a traffic port refuses first.
+    for labelled in [true, false] {
+        if !labelled {
+            let queries = std::fs::read_to_string(words.path("queries.jsonl")).unwrap();
+            words.place.write("queries.jsonl", &queries.replace("\"domain\"", "\"other\""));
+        }
+        let output = words.evaluate(&["--candidate", &serving.traffic]);
+        let found = summary(&output);
+        assert_eq!((code(&output), &found["reason"]), (4, &json!("EndpointUnavailable")), "{labelled}: {found}");
+        let message = found["message"].as_str().unwrap();
+        let expected = format!("{}/ is the traffic port of rag serve, which does not take", serving.traffic);
+        assert!(message.starts_with(&expected) && message.contains("give its evaluation port"), "{message}");
+        assert!(message.contains("8081"), "{message}");
     }
 }
 

@@ -264,6 +264,7 @@ fn facts_stand_beside_the_metrics_and_decide_nothing() {
     assert_eq!((value(0), value(1), value(2)), (0.16, 0.8, 0.8));
     let table = out(&place.judge_runs("qrels.tsv", &[&arms[..], &metrics[..]].concat()));
     assert!(table.contains("overlap@10 0.8000, RBO 0."), "{table}");
+    assert!(table.contains("tieRate@10 unknown (no list has more than 10 documents)"), "{table}");
 }
 
 #[test]

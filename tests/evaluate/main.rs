@@ -5,6 +5,7 @@
 
 mod directories;
 mod domains;
+mod doubts;
 mod inputs;
 mod over_http;
 

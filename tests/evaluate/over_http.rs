@@ -137,8 +137,8 @@ fn an_arm_behind_http_is_asked_as_the_evaluation_port_wants() {
     assert_eq!(found["queries"]["answeredByCandidate"], json!(150));
     let asked = arm.asked.lock().unwrap();
     assert_eq!(asked.len(), 150);
-    // 5 documents of at most 3 chunks each.
-    assert_eq!(asked["question 007"], [json!({"query": "question 007", "k": 15, "noCache": true})]);
+    // 11 documents, 5 of which the metrics need, of at most 3 chunks each.
+    assert_eq!(asked["question 007"], [json!({"query": "question 007", "k": 33, "noCache": true})]);
     // The saved run gives the same figures.
     let again = place.evaluate(&[
         "--output",
@@ -179,12 +179,12 @@ fn two_arms_behind_http_are_compared() {
 #[test]
 fn chunks_fold_into_documents_and_more_are_asked_when_they_cluster() {
     let place = Place::new(1);
-    // 12 chunks of one document come first.
+    // 30 chunks of one document come first.
     let arm = Arm {
         documents: 10,
-        chunks: 20,
+        chunks: 10,
         ..Arm::new(|_| {
-            let clustered = (0..12).map(|i| ("x".to_owned(), 1.0 - f64::from(i) / 100.0));
+            let clustered = (0..30).map(|i| ("x".to_owned(), 1.0 - f64::from(i) / 100.0));
             Answer::Hits(clustered.chain([("d000".to_owned(), 0.5), ("y".to_owned(), 0.4)]).collect())
         })
     };
@@ -192,7 +192,7 @@ fn chunks_fold_into_documents_and_more_are_asked_when_they_cluster() {
     let output = place.evaluate(&["--output", "json", "--candidate", &url, "--metric", "mrr@3:floor=0.5"]);
     assert_eq!(summary(&output)["metrics"][0]["candidate"], json!(0.5), "{}", out(&output));
     let ks: Vec<u64> = arm.asked.lock().unwrap()["question 000"].iter().map(|b| b["k"].as_u64().unwrap()).collect();
-    assert_eq!(ks, [6, 12, 24]);
+    assert_eq!(ks, [11, 22, 44]);
 }
 
 #[test]

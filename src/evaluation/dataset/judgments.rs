@@ -11,13 +11,14 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::queries::{self, Query};
-use super::{DatasetError, Form, MAX_LINES, Problem, refused, said};
+use super::{DatasetError, Form, MAX_LINES, Problem, check_id, refused, said};
 use crate::evaluation::by_query::ByQuery;
 use crate::evaluation::lines::{Lines, short};
 use crate::evaluation::metric::Judgments;
 
 const HEADER: &str = "query-id\tcorpus-id\tscore";
-const EXAMPLE: &str = "{\"query_id\": \"q1\", \"text\": \"…\", \"qrels\": {\"d1\": 1}}";
+const EXAMPLE: &str =
+    "{\"query_id\": \"q1\", \"text\": \"…\", \"qrels\": {\"d1\": 1}}, with \"qrels\": {} for a query that has none";
 
 /// What a file of judgments holds.
 pub struct Judged {
@@ -112,13 +113,16 @@ impl Collected<'_> {
     }
 }
 
-/// Any three words pass as a header; a third column that is a number is a judgment that a loader would lose.
+/// Any three words pass as a header, but for those that say that the first two columns stand the other way round; a third
+/// column that is a number is a judgment that a loader would lose.
 fn check_header(text: &str) -> Result<(), Problem> {
     if text.eq_ignore_ascii_case(HEADER) {
         return Ok(());
     }
     let columns: Vec<&str> = text.split('\t').collect();
+    let named = |column: &str, name: &str| column.trim().replace('_', "-").eq_ignore_ascii_case(name);
     match columns.as_slice() {
+        [first, second, _] if named(first, "corpus-id") || named(second, "query-id") => Err(Problem::HeaderSwapped),
         [_, _, third] if third.trim().parse::<f64>().is_ok() => Err(Problem::HeaderMissing),
         [_, _, _] => Ok(()),
         other => Err(Problem::Columns(other.len())),
@@ -128,12 +132,8 @@ fn check_header(text: &str) -> Result<(), Problem> {
 fn from_columns(text: &str) -> Result<(&str, &str, i32), Problem> {
     let columns: Vec<&str> = text.split('\t').collect();
     let [query, document, grade] = columns.as_slice() else { return Err(Problem::Columns(columns.len())) };
-    if query.is_empty() {
-        return Err(Problem::EmptyId("query id"));
-    }
-    if document.is_empty() {
-        return Err(Problem::EmptyId("document id"));
-    }
+    check_id("query id", query)?;
+    check_id("document id", document)?;
     Ok((query, document, grade_of(grade)?))
 }
 
@@ -155,14 +155,13 @@ fn grade_of(text: &str) -> Result<i32, Problem> {
 struct JsonLine {
     query_id: String,
     text: String,
-    #[serde(default)]
+    /// Without a default: a misspelt key would pass for a query that nobody judged, and most of a set would not count.
     qrels: Pairs,
     #[serde(default)]
     metadata: BTreeMap<String, serde_json::Value>,
 }
 
 /// The pairs of an object as they are written: a map would keep the last of two equal keys without a word.
-#[derive(Default)]
 struct Pairs(Vec<(String, i32)>);
 
 impl<'de> Deserialize<'de> for Pairs {
@@ -197,9 +196,7 @@ fn from_json(text: &str, texts: &mut BTreeMap<String, Query>, all: &mut Collecte
     })?;
     let query = queries::checked("query_id", &line.query_id, line.text, line.metadata)?;
     for (document, grade) in &line.qrels.0 {
-        if document.is_empty() {
-            return Err(Problem::EmptyId("document id"));
-        }
+        check_id("document id", document)?;
         all.take((&line.query_id, document, *grade))?;
     }
     queries::take(texts, line.query_id, query)

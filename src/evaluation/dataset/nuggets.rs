@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{DatasetError, MAX_LINES, Problem, refused, said};
+use super::{DatasetError, MAX_LINES, Problem, check_id, refused, said};
 use crate::evaluation::lines::{Lines, short};
 use crate::evaluation::metric::{Judgments, Nugget};
 
@@ -70,10 +70,12 @@ fn check(found: &NuggetLine) -> Result<(), Problem> {
         if value.is_empty() {
             return Err(Problem::EmptyField { field, owner: "a nugget" });
         }
+        check_id(field, value)?;
     }
     if found.doc_ids.is_empty() || found.doc_ids.contains("") {
         return Err(Problem::NuggetWithoutDocument(short(&found.nugget_id)));
     }
+    found.doc_ids.iter().try_for_each(|document| check_id("document id", document))?;
     if !(found.weight > 0.0 && found.weight <= MAX_WEIGHT) {
         return Err(Problem::NuggetWeight(short(&found.nugget_id)));
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{DatasetError, Form, MAX_LINES, MAX_QUERY_BYTES, Problem, refused, said};
+use super::{DatasetError, Form, MAX_LINES, MAX_QUERY_BYTES, Problem, check_id, refused, said};
 use crate::evaluation::lines::{Lines, short};
 
 const EXAMPLE: &str = "{\"_id\": \"q1\", \"text\": \"…\"}";
@@ -89,6 +89,7 @@ pub fn checked(
             return Err(Problem::EmptyField { field, owner: "a query" });
         }
     }
+    check_id(id_field, id)?;
     if text.len() > MAX_QUERY_BYTES {
         return Err(Problem::LongText { query: short(id), bytes: text.len() });
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::queries::Query;
-use super::{DatasetError, MAX_LINES, Problem, refused};
+use super::{DatasetError, MAX_LINES, Problem, check_id, refused};
 use crate::evaluation::lines::{Lines, short};
 
 /// Adds the values to the queries; gives the digest of the file. `named_in`: where the queries stand.
@@ -22,9 +22,7 @@ pub fn read(file: &Path, queries: &mut BTreeMap<String, Query>, named_in: &Path)
             continue;
         }
         for (what, field) in [("query id", query), ("name of the slice", name), ("value of the slice", value)] {
-            if field.is_empty() {
-                return Err(refused(Problem::EmptyId(what)));
-            }
+            check_id(what, field).map_err(&refused)?;
         }
         count = count.saturating_add(1);
         if count > MAX_LINES {

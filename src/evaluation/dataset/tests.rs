@@ -208,13 +208,76 @@ fn malformed_json_sets_are_refused_with_their_line() {
         (of("[1]"), "expected an object of document ids and whole-number grades"),
         (of("{}"), "dataset.jsonl: the file holds no judgment"),
         (format!("{}\n{}", of("{\"d\":1}"), of("{\"e\":1}")), "dataset.jsonl:2: query `q1` stands twice"),
-        ("{\"query_id\":\"\",\"text\":\"x\"}".to_owned(), "dataset.jsonl:1: `query_id` is empty"),
+        (of("{\"d\":1}").replace("q1", ""), "dataset.jsonl:1: `query_id` is empty"),
+        (
+            // Enough judgments stand above; without a look at the key this query would be one that nobody judged.
+            format!("{}\n{}", of("{\"d\":1}"), of("{\"d\":1}").replace("q1", "q2").replace("qrels", "relevance")),
+            "dataset.jsonl:2: not a query with its judgments: missing field `qrels`",
+        ),
     ];
     for (set, expected) in cases {
         let dir = directory(&[("dataset.jsonl", &set)]);
         let error = Dataset::read(&Files::jsonl_config_map(dir.path())).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+#[test]
+fn blanks_at_the_ends_of_ids_are_refused_wherever_they_stand() {
+    let json = |id: &str, document: &str| {
+        format!("{{\"query_id\":\"{id}\",\"text\":\"one\",\"qrels\":{{\"{document}\":1}}}}\n")
+    };
+    let nugget = |id: &str, nugget: &str, document: &str| {
+        format!("{{\"query_id\":\"{id}\",\"nugget_id\":\"{nugget}\",\"doc_ids\":[\"{document}\"]}}\n")
+    };
+    let blank = |file: &str, what: &str, id: &str| format!("{file}: the {what} `{id}` begins or ends with white space");
+    for (file, content, expected) in [
+        ("qrels.tsv", format!("{QRELS}q1\td3 \t1\n"), blank("qrels.tsv:4", "document id", "d3 ")),
+        ("qrels.tsv", format!("{QRELS}q1\t\u{a0}d3\t1\n"), blank("qrels.tsv:4", "document id", "\u{a0}d3")),
+        ("qrels.tsv", format!("{QRELS} q1\td3\t1\n"), blank("qrels.tsv:4", "query id", " q1")),
+        ("queries.jsonl", QUERIES.replace("q2", "q2 "), blank("queries.jsonl:2", "_id", "q2 ")),
+        ("slices.tsv", "q1\tkind\tlong \n".to_owned(), blank("slices.tsv:1", "value of the slice", "long ")),
+        ("slices.tsv", "q1 \tkind\tlong\n".to_owned(), blank("slices.tsv:1", "query id", "q1 ")),
+        ("nuggets.jsonl", nugget(" q1", "n", "d1"), blank("nuggets.jsonl:1", "query_id", " q1")),
+        ("nuggets.jsonl", nugget("q1", "n", "d1 "), blank("nuggets.jsonl:1", "document id", "d1 ")),
+    ] {
+        let dir = directory(&[("queries.jsonl", QUERIES), ("qrels.tsv", QRELS), (file, &content)]);
+        let error = Dataset::read(&Files::config_map(dir.path())).unwrap_err().to_string();
+        assert!(error.contains(&expected), "{error}");
+    }
+    for (set, what, id) in [(json("q1 ", "d"), "query_id", "q1 "), (json("q1", " d"), "document id", " d")] {
+        let dir = directory(&[("dataset.jsonl", &set)]);
+        let error = Dataset::read(&Files::jsonl_config_map(dir.path())).unwrap_err().to_string();
+        assert!(error.contains(&blank("dataset.jsonl:1", what, id)), "{error}");
+    }
+    let dir = directory(&[("queries", " q1\tone\n"), ("qrels.txt", TREC)]);
+    let error = Dataset::read(&by_content(dir.path(), Some("queries"))).unwrap_err().to_string();
+    assert!(error.contains(&blank("queries:1", "query-id", " q1")), "{error}");
+    // Inside they are part of an id.
+    let dir = directory(&[("queries.jsonl", QUERIES), ("qrels.tsv", &format!("{QRELS}q1\td 3\t1\n"))]);
+    assert_eq!(Dataset::read(&Files::config_map(dir.path())).unwrap().judgment_count(), 3);
+}
+
+#[test]
+fn a_header_that_names_the_columns_the_other_way_round_is_refused() {
+    for header in ["corpus-id\tquery-id\tscore", "Corpus_ID\tqid\tscore", "document\tquery-id\trelevance"] {
+        let error =
+            read(QUERIES.as_bytes(), QRELS.replace("query-id\tcorpus-id\tscore", header).as_bytes()).unwrap_err();
+        assert!(error.contains("test.tsv:1: found a header whose columns are swapped"), "{error}");
+    }
+    for header in ["query_id\tcorpus_id\tscore", "qid\tdocid\trelevance"] {
+        let set = read(QUERIES.as_bytes(), QRELS.replace("query-id\tcorpus-id\tscore", header).as_bytes()).unwrap();
+        assert_eq!(set.judgment_count(), 2, "{header}");
+    }
+}
+
+#[test]
+fn a_query_of_a_json_set_may_have_no_judgment_and_keys_of_its_own() {
+    let lines = "{\"query_id\":\"q1\",\"text\":\"one\",\"qrels\":{\"d\":1},\"source\":\"s\"}\n\
+                 {\"query_id\":\"q2\",\"text\":\"two\",\"qrels\":{}}\n";
+    let dir = directory(&[("dataset.jsonl", lines)]);
+    let set = Dataset::read(&Files::jsonl_config_map(dir.path())).unwrap();
+    assert_eq!((set.judged_count(), set.unjudged().collect::<Vec<_>>()), (1, vec!["q2"]));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Asking an arm: every judged query, chunks folded into documents.
 //!
 //! Why more is asked than the metrics need: judgments name documents, an arm answers with chunks; k documents
-//! take about k times the mean number of chunks a document has, and more where they cluster.
+//! take about k times the mean number of chunks a document has, and more where they cluster. And [`LEAST`] documents are
+//! asked where the metrics need less, so that it can be told how often a tie crosses the tenth place.
 //!
 //! Invariants: at most [`CONCURRENCY`] questions at once; an empty list is an answer, an error is not; when
 //! too many questions failed for a verdict, the rest is not asked.
@@ -14,6 +15,7 @@ use super::plan::Asking;
 use super::progress::Progress;
 use super::stopped::{Cause, Stopped};
 use crate::evaluation::dataset::Dataset;
+use crate::evaluation::likeness;
 use crate::evaluation::mixed::{DEPTH, Domains};
 use crate::evaluation::run::{Hit, Run, collapsed};
 use crate::evaluation::silhouette::Silhouette;
@@ -24,6 +26,9 @@ use crate::worker::serve::MAX_K_EVALUATION;
 const CONCURRENCY: usize = 8;
 /// Chunks a document, when the arm does not say.
 const CHUNKS_PER_DOCUMENT: usize = 10;
+/// Documents that are asked for at least: those that the facts of a run look at, and the next, which may be tied with the
+/// last of them. Metrics cut by themselves.
+const LEAST: usize = likeness::DEPTH + 1;
 
 /// What an arm says it serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +49,9 @@ pub enum SearchError {
     /// The answer came from another revision than the one that was to be measured.
     #[error("{0}")]
     OtherRevision(String),
+    /// What answers takes no questions of an evaluation.
+    #[error("{0}")]
+    WrongPort(String),
 }
 
 /// Documents that are asked for their domain: those whose share is told, and as many again where ties or the query's own
@@ -88,7 +96,7 @@ pub async fn ask(
     progress: &mut Progress,
 ) -> Result<Answers, Stopped> {
     // Where a query's own document is removed, one more must come.
-    let depth = asking.depth.saturating_add(usize::from(asking.counting.ignore_identical_ids));
+    let depth = asking.depth.max(LEAST).saturating_add(usize::from(asking.counting.ignore_identical_ids));
     let first = first_ask(searcher.served(), depth);
     let total = dataset.judged_count();
     let questions = dataset.judged().filter_map(|(id, _)| Some((id, dataset.text(id)?)));
@@ -104,6 +112,10 @@ pub async fn ask(
                 answered = answered.saturating_add(1);
             }
             Err(SearchError::OtherRevision(text)) => return Err(Stopped::new(Cause::InputsChanged, text)),
+            Err(SearchError::WrongPort(text)) => {
+                progress.end();
+                return Err(Stopped::new(Cause::EndpointUnavailable, text));
+            }
             Err(SearchError::Failed(text)) => failed.push((id, text)),
         }
         progress.step();
@@ -225,28 +237,40 @@ mod tests {
 
     #[test]
     fn more_chunks_are_asked_until_the_documents_suffice() {
-        // 40 chunks of 8 documents, the first 20 all of d0: the mean says 5 chunks a document, 15 for 3.
-        let chunks = (0..40_usize)
-            .map(|i| Hit { document: format!("d{}", i.saturating_sub(19) / 3), score: 1.0 - i as f64 / 100.0 })
+        // 80 chunks of 16 documents, the first 50 all of d0: the mean says 5 chunks a document, 60 for 12.
+        let chunks = (0..80_usize)
+            .map(|i| Hit { document: format!("d{}", i.saturating_sub(49) / 2), score: 1.0 - i as f64 / 100.0 })
             .collect();
-        let index = index(8, chunks);
-        let answers = ask_all(&index, &dataset(1), 3).unwrap();
+        let index = index(16, chunks);
+        let answers = ask_all(&index, &dataset(1), 12).unwrap();
         let documents: Vec<&str> = answers.run.list("q000").unwrap().iter().map(|h| h.document).collect();
-        assert_eq!(documents, ["d0", "d1", "d2"]);
-        assert_eq!(*index.asked.lock().unwrap(), [15, 30]);
+        assert_eq!(documents, (0..12).map(|d| format!("d{d}")).collect::<Vec<_>>());
+        assert_eq!(*index.asked.lock().unwrap(), [60, 120]);
+    }
+
+    #[test]
+    fn eleven_documents_are_asked_where_the_metrics_need_less() {
+        let chunks = (0..40).map(|i| Hit { document: format!("d{i}"), score: -f64::from(i) }).collect();
+        let index = index(40, chunks);
+        for (depth, expected) in [(1, 11), (10, 11), (11, 11), (12, 12)] {
+            let answers = ask_all(&index, &dataset(1), depth).unwrap();
+            assert_eq!(answers.run.list("q000").unwrap().len(), expected, "{depth}");
+            assert_eq!(index.asked.lock().unwrap().pop(), Some(expected), "{depth}");
+        }
     }
 
     #[test]
     fn one_document_more_is_asked_where_a_query_may_find_itself() {
-        let chunks = ["d0", "q000", "d1", "d2"].iter().enumerate();
-        let chunks = chunks.map(|(i, d)| Hit { document: (*d).to_owned(), score: -(i as f64) }).collect();
-        let index = index(4, chunks);
+        let documents = (0..20).map(|i| if i == 1 { "q000".to_owned() } else { format!("d{i}") });
+        let chunks = documents.zip(0..).map(|(document, i)| Hit { document, score: -f64::from(i) }).collect();
+        let index = index(20, chunks);
         let counting = Counting { ignore_identical_ids: true, ..Counting::default() };
-        let asking = Asking { counting, ..asking(2) };
+        let asking = Asking { counting, ..asking(12) };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let answers = runtime.block_on(ask(&index, "candidate", &dataset(1), asking, &mut Progress::hidden())).unwrap();
         let documents: Vec<&str> = answers.run.list("q000").unwrap().iter().map(|h| h.document).collect();
-        assert_eq!((documents, index.asked.lock().unwrap()[0]), (vec!["d0", "d1"], 3));
+        assert_eq!((documents.len(), &documents[..2], documents[11]), (12, &["d0", "d2"][..], "d12"));
+        assert_eq!(*index.asked.lock().unwrap(), [13]);
     }
 
     #[test]
@@ -255,7 +279,7 @@ mod tests {
         let index = index(1, chunks);
         let answers = ask_all(&index, &dataset(1), 3).unwrap();
         assert_eq!(answers.run.list("q000").unwrap().len(), 1);
-        assert_eq!(*index.asked.lock().unwrap(), [12]);
+        assert_eq!(*index.asked.lock().unwrap(), [44]);
     }
 
     #[test]

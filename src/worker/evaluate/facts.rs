@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::doubts;
 use super::measure::Answered;
 use super::plan::Gate;
 use crate::evaluation::compare::Comparison;
 use crate::evaluation::dataset::Dataset;
-use crate::evaluation::likeness::likeness;
+use crate::evaluation::likeness::{DEPTH, likeness};
 use crate::evaluation::metric::{Gains, Metric};
 use crate::evaluation::mixed::{self, MOST_CONTAMINATION, Means};
 use crate::evaluation::run::Run;
@@ -115,9 +116,11 @@ impl Facts {
         let contamination = contamination(dataset, of_candidate, of_baseline);
         let (means, opposed) = means(dataset, gate, comparison);
         let (silhouette, unknown) = silhouettes(of_candidate, of_baseline);
-        let warnings = contamination.iter().flat_map(Contaminated::warnings).chain(opposed).chain(unknown).collect();
         let likeness = likeness(dataset, candidate, baseline);
         let compared = likeness.baseline;
+        let doubts = doubts::of(dataset, gate, of_candidate, of_baseline, compared.map(|c| c.overlap));
+        let of_domains = contamination.iter().flat_map(Contaminated::warnings).chain(opposed).chain(unknown);
+        let warnings = doubts.into_iter().chain(of_domains).collect();
         let metrics: Vec<Metric> = gate.judging.rules.iter().map(|rule| rule.metric()).collect();
         let residuals = metrics.iter().filter_map(|metric| {
             let of_candidate = mean_residual(dataset, *metric, candidate)?;
@@ -172,7 +175,7 @@ impl Facts {
     /// One line for people.
     pub fn in_words(&self) -> String {
         let of_arms = |of: &OfArms| match (of.candidate, of.baseline) {
-            (None, None) => "unknown (no list is longer)".to_owned(),
+            (None, None) => format!("unknown (no list has more than {DEPTH} documents)"),
             (candidate, baseline) => {
                 let number = |x: Option<f64>| x.map_or_else(|| "-".to_owned(), |x| format!("{x:.4}"));
                 match baseline {

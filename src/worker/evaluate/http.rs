@@ -2,7 +2,8 @@
 //!
 //! Invariants: every call has a time limit and every answer a size limit; connections that are refused and
 //! answers 429, 502, 503 and 504 are tried again within that time, since a Service may refuse the first
-//! connection to a pod that has just become ready; every answer must come from the revision found at the start.
+//! connection to a pod that has just become ready; every answer must come from the revision found at the start; the first
+//! answer of a traffic port ends the run.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -38,6 +39,7 @@ const MOST_BYTES: usize = 64 << 20;
 /// An arm behind HTTP.
 pub struct HttpSearcher {
     client: Client,
+    base: Url,
     search: Url,
     served: Served,
     /// Documents that are asked for their domain; an arm of an older program tells none.
@@ -106,7 +108,7 @@ impl HttpSearcher {
         };
         let describe = (labelled && answer.describe).then_some(DESCRIBED);
         let apart = (labelled && answer.domains).then(|| below(base, "v1/domains"));
-        Ok(Self { client, search, served, describe, apart, domains: Mutex::default() })
+        Ok(Self { client, base: base.clone(), search, served, describe, apart, domains: Mutex::default() })
     }
 }
 
@@ -122,7 +124,8 @@ impl Searcher for HttpSearcher {
     fn silhouette(&self) -> BoxFuture<'_, Result<Option<Silhouette>, String>> {
         Box::pin(async move {
             let Some(url) = &self.apart else { return Ok(None) };
-            let answer: DomainsAnswer = call(|| self.client.get(url.clone()), OF_DOMAINS).await?;
+            let answer: DomainsAnswer =
+                call(|| self.client.get(url.clone()), OF_DOMAINS).await.map_err(|why| why.to_string())?;
             if answer.revision != self.served.revision {
                 let (found, measured) = (short(&answer.revision), &self.served.revision);
                 return Err(format!("answered from revision {found}, but {measured} was measured"));
@@ -139,7 +142,14 @@ impl Searcher for HttpSearcher {
                 fields.insert("describe".to_owned(), documents.into());
             }
             let request = || self.client.post(self.search.clone()).json(&body);
-            let answer: SearchAnswer = call(request, QUESTION).await.map_err(SearchError::Failed)?;
+            let answer: SearchAnswer = call(request, QUESTION).await.map_err(|why| match why {
+                Unanswered::TrafficPort => SearchError::WrongPort(format!(
+                    "{} is the traffic port of rag serve, which does not take what an evaluation asks; give its evaluation \
+                     port (--evaluation of rag serve, 8081 where nothing else is said)",
+                    self.base
+                )),
+                Unanswered::Other(text) => SearchError::Failed(text),
+            })?;
             if answer.revision != self.served.revision {
                 return Err(SearchError::OtherRevision(format!(
                     "{} answered from revision {}, but {} was to be measured; run again when the arm has settled",
@@ -182,14 +192,24 @@ fn client() -> Result<Client, String> {
         .map_err(|e| format!("the HTTP client cannot start: {}", answer::cause(&e)))
 }
 
+/// Why a call has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum Unanswered {
+    /// `GET /v1/revision` is the same on both ports; only a question tells them apart, by the fields that are taken.
+    #[error("this is the traffic port of rag serve")]
+    TrafficPort,
+    #[error("{0}")]
+    Other(String),
+}
+
 /// Why one try gave nothing.
 enum Try {
     Again(String),
-    Never(String),
+    Never(Unanswered),
 }
 
 /// Tries until there is an answer, an error that stays, or no time left.
-async fn call<T: DeserializeOwned>(request: impl Fn() -> RequestBuilder, time: Duration) -> Result<T, String> {
+async fn call<T: DeserializeOwned>(request: impl Fn() -> RequestBuilder, time: Duration) -> Result<T, Unanswered> {
     let began = Instant::now();
     let mut pause = FIRST_PAUSE;
     let mut last = None;
@@ -198,10 +218,13 @@ async fn call<T: DeserializeOwned>(request: impl Fn() -> RequestBuilder, time: D
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(Try::Never(why))) => return Err(why),
             Ok(Err(Try::Again(why))) => last = Some(why),
-            Err(_) => return Err(last.unwrap_or_else(|| format!("no answer within {} s", time.as_secs()))),
+            Err(_) => {
+                let text = last.unwrap_or_else(|| format!("no answer within {} s", time.as_secs()));
+                return Err(Unanswered::Other(text));
+            }
         }
         if began.elapsed().saturating_add(pause) >= time {
-            return Err(last.unwrap_or_default());
+            return Err(Unanswered::Other(last.unwrap_or_default()));
         }
         sleep(pause).await;
         pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
@@ -212,20 +235,27 @@ async fn once<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Try> {
     let response = request.send().await.map_err(|e| Try::Again(answer::cause(&e)))?;
     let status = response.status();
     let body = answer::read(response, MOST_BYTES).await.map_err(|unread| match unread {
-        Unread::TooLong(_) => Try::Never(unread.to_string()),
+        Unread::TooLong(_) => Try::Never(Unanswered::Other(unread.to_string())),
         Unread::Broken(_) => Try::Again(unread.to_string()),
     })?;
     if status != StatusCode::OK {
         let why = refusal(status, &body);
         return Err(match status {
+            StatusCode::BAD_REQUEST if of_traffic_port(&why) => Try::Never(Unanswered::TrafficPort),
             StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
             | StatusCode::GATEWAY_TIMEOUT => Try::Again(why),
-            _ => Try::Never(why),
+            _ => Try::Never(Unanswered::Other(why)),
         });
     }
-    serde_json::from_slice(&body).map_err(|e| Try::Never(format!("the answer is not the retrieval API's: {e}")))
+    serde_json::from_slice(&body)
+        .map_err(|e| Try::Never(Unanswered::Other(format!("the answer is not the retrieval API's: {e}"))))
+}
+
+/// Whether a refusal names a field that an evaluation port takes and a traffic port does not know.
+fn of_traffic_port(refusal: &str) -> bool {
+    ["noCache", "describe"].iter().any(|field| refusal.contains(&format!("unknown field `{field}`")))
 }
 
 fn refusal(status: StatusCode, body: &[u8]) -> String {

@@ -60,8 +60,8 @@ pub fn domains(page: &Page) -> String {
         return String::new();
     }
     format!(
-        "<section>\n<h2>Domains</h2>\n<p class=\"note\">Facts: they say where to look, and decide nothing. Documents \
-         without a known domain are in no share.</p>\n<ul>\n{}</ul>\n</section>\n",
+        "<section>\n<h2>Facts</h2>\n<p class=\"note\">They say where to look, and decide nothing. Documents without a \
+         known domain are in no share.</p>\n<ul>\n{}</ul>\n</section>\n",
         items.concat()
     )
 }
