@@ -176,6 +176,9 @@ pub async fn measure(order: &MeasureOrder) -> Result<Outcome, Stopped> {
     if let Some(advice) = advice.filter(|_| order.baseline.is_some()) {
         eprintln!("note: {advice}");
     }
+    if let Some(not_compared) = gate.not_compared(order.baseline.is_some()) {
+        eprintln!("note: {not_compared}");
+    }
     let mut progress = Progress::new();
     let of_candidate = Asking { all_ids: asking.all_ids || order.write_run, ..asking };
     let mut candidate = answers("candidate", &order.candidate, None, &dataset, of_candidate, &mut progress).await?;

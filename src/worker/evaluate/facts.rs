@@ -115,7 +115,8 @@ impl Facts {
         let contamination = contamination(dataset, of_candidate, of_baseline);
         let (means, opposed) = means(dataset, gate, comparison);
         let (silhouette, unknown) = silhouettes(of_candidate, of_baseline);
-        let warnings = contamination.iter().flat_map(Contaminated::warnings).chain(opposed).chain(unknown).collect();
+        let of_domains = contamination.iter().flat_map(Contaminated::warnings).chain(opposed).chain(unknown);
+        let warnings = gate.not_compared(baseline.is_some()).into_iter().chain(of_domains).collect();
         let likeness = likeness(dataset, candidate, baseline);
         let compared = likeness.baseline;
         let metrics: Vec<Metric> = gate.judging.rules.iter().map(|rule| rule.metric()).collect();

@@ -88,6 +88,24 @@ impl Gate {
         gate.map(|gate| Self { spec_digest, ..gate.counting(counting) }).map_err(wrong)
     }
 
+    /// What is left unjudged where a gate that wants a comparison has nothing to compare with. Its margins then decide
+    /// nothing: right for a first release, and else a mistake that would look like a Pass.
+    pub fn not_compared(&self, compared: bool) -> Option<String> {
+        let wanted = match self.baseline {
+            Baseline::Stable => !compared,
+            Baseline::None => false,
+        };
+        let rules = self.judging.rules.iter().filter(|rule| wanted && rule.margin().is_some());
+        let names: Vec<String> = rules.map(|rule| rule.metric().to_string()).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "not compared: no --baseline was given, so margins of {} were not judged; unless this is a first release, \
+                 give --baseline",
+                names.join(", ")
+            )
+        })
+    }
+
     /// What the arms are asked for, if the data set has what the metrics read and no more slices than can be judged.
     pub fn asking(&self, dataset: &Dataset, compared: bool) -> Result<Asking, Stopped> {
         let mut of_nuggets =

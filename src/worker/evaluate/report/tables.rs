@@ -1,5 +1,6 @@
 //! Numbers as tables: metrics, slices, and where all of it comes from.
 
+use super::MOST_FACT;
 use super::head::{class, mark};
 use super::page::{Arm, Numbers, Page, Seen};
 use super::text::{NONE, change, count, mean, name, or_none, shown};
@@ -8,8 +9,6 @@ use crate::evaluation::verdict::Verdict;
 /// Slices that are listed.
 const MOST_SLICES: usize = 200;
 const MOST_NAME: usize = 80;
-/// Longest fact.
-const MOST_FACT: usize = 400;
 
 /// A row a metric.
 pub fn metrics(page: &Page) -> String {
@@ -53,9 +52,8 @@ pub fn slices(page: &Page) -> String {
 /// What is told of domains and slices beside the metrics.
 pub fn domains(page: &Page) -> String {
     let Some(facts) = &page.facts else { return String::new() };
-    let warnings = facts.warnings().iter().map(|warning| format!("<b>Look here:</b> {}", shown(warning, MOST_FACT)));
     let lines = facts.of_domains().into_iter().map(|line| shown(&line, MOST_FACT));
-    let items: Vec<String> = warnings.chain(lines).map(|item| format!("<li>{item}</li>\n")).collect();
+    let items: Vec<String> = lines.map(|item| format!("<li>{item}</li>\n")).collect();
     if items.is_empty() {
         return String::new();
     }

@@ -35,7 +35,7 @@ pub fn junit(page: &Page) -> String {
     let mut cases = vec![Case {
         name: "gate".to_owned(),
         outcome: outcome(page.verdict, page.reason, &page.sentence, true),
-        text: page.sentence.clone(),
+        text: told(page),
     }];
     cases.extend(page.metrics.iter().map(metric));
     cases.extend(page.slices.iter().map(|line| slice(page, line)));
@@ -61,6 +61,12 @@ pub fn junit(page: &Page) -> String {
     cases.iter().for_each(|case| write(&mut xml, case));
     xml.push_str("  </testsuite>\n</testsuites>\n");
     xml
+}
+
+/// The sentence, and what deserves a look.
+fn told(page: &Page) -> String {
+    let warnings = page.facts.iter().flat_map(|facts| facts.warnings());
+    warnings.fold(page.sentence.clone(), |text, warning| format!("{text} Warning: {warning}"))
 }
 
 fn metric(line: &MetricLine) -> Case {
