@@ -154,6 +154,36 @@ fn margins_that_nothing_was_compared_for_are_named_in_every_form() {
     }
 }
 
+/// Numbers of two runs can be compared only where answers were read alike.
+#[test]
+fn how_answers_were_read_stands_in_every_form() {
+    let place = Place::new(200, "", 4);
+    let forms =
+        ["--output", "json=r.json", "--output", "junit=r.xml", "--output", "markdown=r.md", "--report", "r.html"];
+    let judge = |flags: &[&str]| {
+        let output = place.compare("good.run", &[flags, &forms, &["--output", "table"]].concat());
+        assert_eq!(code(&output), 0, "{}", err(&output));
+        let json: Value = serde_json::from_str(&place.read("r.json")).unwrap();
+        let forms = ["r.xml", "r.md", "r.html"].map(|file| (file, place.read(file)));
+        (json["counting"].clone(), forms.into_iter().chain([("stdout", out(&output))]).collect::<Vec<_>>())
+    };
+    let counting = |ids: bool, missing: &str, compat: &str| serde_json::json!({"ignoreIdenticalIds": ids, "missing": missing, "compat": compat});
+    let (json, forms) = judge(&[]);
+    assert_eq!(json, counting(false, "zero", "trec_eval_10"));
+    for (form, text) in forms {
+        assert!(!text.contains("Answers were read with"), "{form}: {text}");
+    }
+    let (json, forms) = judge(&["--ignore-identical-ids", "--missing", "drop", "--compat", "trec_eval_9"]);
+    assert_eq!(json, counting(true, "drop", "trec_eval_9"));
+    for (form, text) in forms {
+        let text = text.replace('\\', "");
+        let text = text.split("Answers were read with ").nth(1).unwrap_or_else(|| panic!("{form}: {text}"));
+        for part in ["ignoreIdenticalIds (", "missing: drop (", "compat: trec_eval_9 ("] {
+            assert!(text.contains(part), "{form}: {part}: {text}");
+        }
+    }
+}
+
 #[test]
 fn a_page_is_the_same_for_the_same_inputs_and_shows_no_text_unless_told_to() {
     let place = Place::new(200, "", 4);

@@ -59,6 +59,7 @@ pub fn page(gate: &Gate, found: Option<Found<'_>>, judged: &GateJudged, told: &T
             Method::PairedT => "paired differences, bounds of Student's t",
             Method::BoundedMean => "paired differences, bounds of a bounded mean (Gaffke)",
         },
+        counting: gate.counting,
         seen: found.map(|found| seen(&found, told)),
         slices: found.map(|found| slices(gate, found.measured, judged)).unwrap_or_default(),
         facts: found.map(|found| found.measured.facts.clone()),

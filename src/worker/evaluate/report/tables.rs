@@ -110,6 +110,7 @@ pub fn provenance(page: &Page) -> String {
     let mut html = "<section>\n<h2>How it was measured</h2>\n".to_owned();
     if let Some(seen) = &page.seen {
         html.push_str(&counts(page, seen));
+        html.extend(page.counting_in_words().map(|text| format!("<p>{}</p>\n", shown(&text, MOST_FACT))));
         html.push_str(&digests(seen));
     }
     if !page.repeat.is_empty() {
