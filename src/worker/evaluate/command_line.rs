@@ -16,7 +16,7 @@ use super::report::gather::{self, Found, Told};
 use super::report::page::Page;
 use super::stopped::Stopped;
 use super::{Args, Output, OutputTo, block_on, pod, repeat, report, show};
-use crate::api::gate::{Baseline, Statistics};
+use crate::api::gate::{Baseline, Missing, Statistics};
 use crate::evaluation::dataset::{Dataset, Files, Form};
 use crate::evaluation::verdict::{GateJudged, Verdict, judge};
 use crate::worker::exit::{self, Failure};
@@ -193,13 +193,17 @@ pub async fn measure(order: &MeasureOrder) -> Result<Outcome, Stopped> {
     let seen = inputs(&dataset, gate, &candidate.identity, baseline.as_ref().map(|b| &b.identity));
     leave_out(&mut dataset, gate.counting, &candidate, baseline.as_ref());
     let measured = measured(&dataset, gate, seen, &candidate, baseline.as_ref())?;
+    let counts_0 = |arm: &Answered| match gate.counting.missing {
+        Missing::Zero => true,
+        Missing::Drop => arm.found_nothing,
+    };
     if !dataset.left_out().is_empty() {
         eprintln!("note: {} judged queries lack an answer of an arm and are left out", dataset.left_out().len());
     }
-    for (name, missing) in [("candidate", measured.comparison.missing.0), ("baseline", measured.comparison.missing.1)] {
-        if missing > 0 {
-            eprintln!("note: {missing} judged queries have no answer of the {name}; they count 0");
-        }
+    let (of_candidate, of_baseline) = measured.comparison.missing;
+    let arms = [("candidate", Some(&candidate), of_candidate), ("baseline", baseline.as_ref(), of_baseline)];
+    for (name, _, missing) in arms.iter().filter(|(_, arm, missing)| *missing > 0 && arm.is_some_and(counts_0)) {
+        eprintln!("note: {missing} judged queries have no answer of the {name}; they count 0");
     }
     Ok(Outcome { dataset, candidate, baseline, measured })
 }

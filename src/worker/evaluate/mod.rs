@@ -93,6 +93,7 @@ pub struct Args {
     missing: Option<Missing>,
     /// Take a run file that does not name more than 1 % of the judged queries: they were asked and found nothing. Without
     /// it such a run is no answer (LowCoverage); index directories and URLs are asked, so that it means nothing to them.
+    /// What found nothing is an answer: it counts 0 and is not left out, with missing drop too.
     #[arg(long, requires = "candidate")]
     allow_missing: bool,
     /// Which trec_eval decides about equal scores: trec_eval_10 (default) in double precision, trec_eval_9 in single.

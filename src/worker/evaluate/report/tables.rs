@@ -4,6 +4,7 @@ use super::MOST_FACT;
 use super::head::{class, mark};
 use super::page::{Arm, Numbers, Page, Seen};
 use super::text::{NONE, change, count, mean, name, or_none, shown};
+use crate::api::gate::Missing;
 use crate::evaluation::verdict::Verdict;
 
 /// Slices that are listed.
@@ -129,14 +130,24 @@ fn counts(page: &Page, seen: &Seen) -> String {
         format!("the candidate answered {}", answered(counts.answered_by_candidate)),
     ];
     parts.extend(counts.answered_by_baseline.map(|n| format!("the baseline {}", answered(n))));
+    // What was asked counts as answered, with or without a list.
+    let missing = |arm: &str, answered: u64| {
+        let left_out = match page.counting.missing {
+            Missing::Zero => false,
+            Missing::Drop => answered < counts.judged,
+        };
+        let fate = if left_out { "left out of both arms" } else { "they count 0" };
+        format!("not named by the {arm}'s run ({fate})")
+    };
     let extra = [
-        (counts.missing_in_candidate, "not named by the candidate's run (they count 0)"),
-        (counts.missing_in_baseline, "not named by the baseline's run (they count 0)"),
+        (counts.missing_in_candidate, missing("candidate", counts.answered_by_candidate)),
+        (counts.missing_in_baseline, missing("baseline", counts.answered_by_baseline.unwrap_or_default())),
         (
             counts.without_relevant_document,
-            "without a relevant document (metrics of relevance count them as 0 in the means, and in no comparison)",
+            "without a relevant document (metrics of relevance count them as 0 in the means, and in no comparison)"
+                .to_owned(),
         ),
-        (counts.unjudged, "without judgments (not counted)"),
+        (counts.unjudged, "without judgments (not counted)".to_owned()),
     ];
     let extra = extra.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", count(*n as u64)));
     parts.extend(extra);
