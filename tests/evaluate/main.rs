@@ -223,6 +223,45 @@ fn without_a_baseline_floor_and_max_decide() {
     assert_eq!(judge("success@1:max=0.4"), (1, "LimitExceeded".to_owned()));
 }
 
+/// Who only wants a number gets it, and is told that it guards nothing.
+#[test]
+fn a_metric_that_demands_nothing_is_reported_and_guards_nothing() {
+    let place = Place::new(200);
+    let (good, bad) = (place.run("good.run", 200, |_| 1), place.run("bad.run", 200, |_| 2));
+    let judge = |flags: &[&str]| {
+        let output = place.evaluate(&[&["--output", "json", "--candidate", &bad], flags].concat());
+        (code(&output), summary(&output), err(&output))
+    };
+    for flags in
+        [&["--metric", "mrr"][..], &["--metric", "mrr:required=false"], &["--metric", "mrr", "--baseline", &good]]
+    {
+        let (exit, found, _) = judge(flags);
+        assert_eq!((exit, &found["verdict"], &found["reason"]), (0, &json!("Pass"), &json!("NoBaseline")), "{flags:?}");
+        assert!(found["message"].as_str().unwrap().contains("nothing was demanded"), "{flags:?}: {found}");
+        let metric = &found["metrics"][0];
+        assert_eq!((&metric["candidate"], &metric["required"]), (&json!(0.5), &json!(false)), "{flags:?}");
+        assert!(
+            metric["message"].as_str().unwrap().starts_with("mrr is 0.5000; nothing was demanded of it"),
+            "{metric}"
+        );
+        let compared = flags.contains(&"--baseline");
+        assert_eq!(metric["difference"], if compared { json!(-0.5) } else { Value::Null }, "{flags:?}");
+    }
+    // Beside one that demands something it decides nothing.
+    let (exit, found, _) = judge(&["--metric", "mrr", "--metric", "success@1:floor=0.1"]);
+    assert_eq!((exit, &found["reason"]), (1, &json!("FloorBreached")));
+    let (exit, found, _) = judge(&["--metric", "mrr", "--metric", "success@5:floor=0.1"]);
+    assert_eq!((exit, &found["reason"]), (0, &json!("AbsoluteOnly")));
+    let page = place.path("page.html").display().to_string();
+    let output = place.evaluate(&["--candidate", &bad, "--metric", "mrr", "--report", &page]);
+    assert!(
+        out(&output).contains("┆ reported only ┆") && out(&output).contains("nothing was demanded"),
+        "{}",
+        out(&output)
+    );
+    assert!(std::fs::read_to_string(page).unwrap().contains("--metric mrr\n"));
+}
+
 #[test]
 fn a_gate_file_gives_metrics_and_statistics() {
     let place = Place::new(100);

@@ -16,7 +16,7 @@ use super::report::gather::{self, Found, Told};
 use super::report::page::Page;
 use super::stopped::Stopped;
 use super::{Args, Output, OutputTo, block_on, pod, repeat, report, show};
-use crate::api::gate::{Baseline, Missing, Statistics};
+use crate::api::gate::{Baseline, Missing};
 use crate::evaluation::dataset::{Dataset, Files, Form};
 use crate::evaluation::verdict::{GateJudged, Verdict, judge};
 use crate::worker::exit::{self, Failure};
@@ -81,10 +81,7 @@ impl Order {
         let gate = match &args.gate {
             Some(file) => Some(Gate::read(file)?),
             None if args.metrics.is_empty() => None,
-            None => {
-                let gate = Gate::new(args.metrics.clone(), Statistics::default(), None, None, Baseline::Stable)?;
-                Some(gate.counting(counting))
-            }
+            None => Some(Gate::of_flags(args.metrics.clone(), counting)?),
         };
         if args.check {
             return Ok(Self::Check { files, gate, output: check_output(&args.outputs)? });

@@ -83,9 +83,9 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "metrics")]
     gate: Option<PathBuf>,
     /// A metric and what must hold, such as ndcg@10:margin=0.02,floor=0.4. Also relativeMargin= (a share of the
-    /// baseline's mean), max=, confident=true (the floor at the lower bound), and required=false to report it only. Up
-    /// to 8 times.
-    #[arg(long = "metric", value_name = "NAME:KEY=VALUE,…", value_parser = metric_flag)]
+    /// baseline's mean), max=, confident=true (the floor at the lower bound), and required=false to report it only. A
+    /// name alone, such as map, is reported only. Up to 8 times.
+    #[arg(long = "metric", value_name = "NAME[:KEY=VALUE,…]", value_parser = metric_flag)]
     metrics: Vec<Metric>,
     /// What counts for a judged query that an arm gave no answer to: zero, the value 0 (default), or drop, which leaves it
     /// out of both arms.
