@@ -315,6 +315,43 @@ fn wrong_usage_ends_with_64_and_says_what_to_write() {
     }
 }
 
+/// `rag evaluate … | head`: the exit code is the verdict, though nobody reads to the end. A full disk is another thing.
+#[test]
+fn a_reader_that_closes_early_changes_no_exit_code() {
+    let place = Place::new(200);
+    let (good, bad) = (place.run("good.run", 200, |_| 1), place.run("bad.run", 200, |i| i % 2));
+    let run = |flags: &[&str], stdout: Stdio, stderr: Stdio| {
+        let mut rag = Command::new(env!("CARGO_BIN_EXE_rag"));
+        let files = [place.path("queries.jsonl"), place.path("qrels.tsv")];
+        rag.arg("evaluate").arg("--queries").arg(&files[0]).arg("--qrels").arg(&files[1]).args(flags);
+        let output = rag.env_remove("RAG_JOB").stdout(stdout).stderr(stderr).output().unwrap();
+        (code(&output), err(&output))
+    };
+    let closed = || Stdio::from(std::io::pipe().unwrap().1);
+    let full = || Stdio::from(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let judged = |candidate: &'static str, form: &'static str| {
+        let candidate = place.path(candidate).display().to_string();
+        ["--candidate", &candidate, "--baseline", &good, "--metric", "mrr:margin=0.05", "--output", form]
+            .map(str::to_owned)
+    };
+    for form in ["table", "json", "junit", "markdown"] {
+        for (candidate, expected) in [("good.run", 0), ("bad.run", 1)] {
+            let flags = judged(candidate, form);
+            let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+            assert_eq!(run(&flags, closed(), Stdio::piped()), (expected, String::new()), "{form} {candidate}");
+            let (exit, said) = run(&flags, full(), Stdio::piped());
+            assert!(exit == 4 && said.contains("standard output: cannot be written: "), "{form} {exit}: {said}");
+        }
+    }
+    // What is said beside the result is not missed either: here that there is no baseline.
+    let alone = ["--candidate", &bad, "--metric", "mrr:margin=0.05"];
+    assert_eq!(run(&alone, closed(), closed()).0, 0);
+    for form in ["table", "json"] {
+        assert_eq!(run(&["--check", "--output", form], closed(), Stdio::piped()), (0, String::new()), "{form}");
+        assert_eq!(run(&["--check", "--output", form], full(), Stdio::piped()).0, 43, "{form}");
+    }
+}
+
 #[test]
 fn a_check_reads_the_whole_set() {
     let place = Place::new(60);

@@ -34,7 +34,7 @@ pub fn carry_out(args: &Args) -> ExitCode {
             Err(failure) => exit::report(Err(failure)),
         },
         Err(text) => {
-            eprintln!("error: {text}");
+            exit::tell(&format!("error: {text}"));
             ExitCode::from(EXIT_USAGE)
         }
     }
@@ -117,7 +117,7 @@ fn check(output: Output, files: &Files, gate: Option<&Gate>) -> Result<(), Failu
     let (slices, cluster_by) = gate.map(pod::grouping).unwrap_or_default();
     let found = pod::report(&dataset, slices, cluster_by)?;
     let advice = gate.map(|gate| said_in_advance(&dataset, gate)).transpose()?.flatten();
-    match output {
+    let text = match output {
         Output::Json => {
             let (digest, queries, judgments) = (&found.digest, found.queries, found.judgments);
             let slices =
@@ -126,22 +126,18 @@ fn check(output: Output, files: &Files, gate: Option<&Gate>) -> Result<(), Failu
                 "digest": digest, "queries": queries, "judgments": judgments, "clusters": found.clusters,
                 "slices": slices.collect::<Vec<_>>(), "advice": advice,
             });
-            println!("{line}");
+            format!("{line}\n")
         }
         Output::Table | Output::Junit | Output::Markdown => {
-            println!("{} queries with {} judgments, digest {}", found.queries, found.judgments, found.digest);
-            if let Some(clusters) = found.clusters {
-                println!("{clusters} clusters");
-            }
-            for (name, queries) in &found.slices {
-                println!("slice {name}: {queries} queries");
-            }
-            if let Some(advice) = advice {
-                println!("{advice}");
-            }
+            let mut lines =
+                vec![format!("{} queries with {} judgments, digest {}", found.queries, found.judgments, found.digest)];
+            lines.extend(found.clusters.map(|clusters| format!("{clusters} clusters")));
+            lines.extend(found.slices.iter().map(|(name, queries)| format!("slice {name}: {queries} queries")));
+            lines.extend(advice);
+            lines.into_iter().map(|line| line + "\n").collect()
         }
-    }
-    Ok(())
+    };
+    exit::print_result(&text)
 }
 
 fn said_in_advance(dataset: &Dataset, gate: &Gate) -> Result<Option<String>, Stopped> {
@@ -171,10 +167,10 @@ pub async fn measure(order: &MeasureOrder) -> Result<Outcome, Stopped> {
     let asking = gate.asking(&dataset, order.baseline.is_some())?;
     let advice = said_in_advance(&dataset, gate)?;
     if let Some(advice) = advice.filter(|_| order.baseline.is_some()) {
-        eprintln!("note: {advice}");
+        exit::tell(&format!("note: {advice}"));
     }
     if let Some(not_compared) = gate.not_compared(order.baseline.is_some()) {
-        eprintln!("note: {not_compared}");
+        exit::tell(&format!("note: {not_compared}"));
     }
     let mut progress = Progress::new();
     let of_candidate = Asking { all_ids: asking.all_ids || order.write_run, ..asking };
@@ -195,12 +191,15 @@ pub async fn measure(order: &MeasureOrder) -> Result<Outcome, Stopped> {
         Missing::Drop => arm.found_nothing,
     };
     if !dataset.left_out().is_empty() {
-        eprintln!("note: {} judged queries lack an answer of an arm and are left out", dataset.left_out().len());
+        exit::tell(&format!(
+            "note: {} judged queries lack an answer of an arm and are left out",
+            dataset.left_out().len()
+        ));
     }
     let (of_candidate, of_baseline) = measured.comparison.missing;
     let arms = [("candidate", Some(&candidate), of_candidate), ("baseline", baseline.as_ref(), of_baseline)];
     for (name, _, missing) in arms.iter().filter(|(_, arm, missing)| *missing > 0 && arm.is_some_and(counts_0)) {
-        eprintln!("note: {missing} judged queries have no answer of the {name}; they count 0");
+        exit::tell(&format!("note: {missing} judged queries have no answer of the {name}; they count 0"));
     }
     Ok(Outcome { dataset, candidate, baseline, measured })
 }
@@ -227,7 +226,7 @@ fn conclude(args: &Args, order: &MeasureOrder, outcome: Result<Outcome, Stopped>
     };
     let page = gather::page(gate, outcome.as_ref().ok().map(Outcome::found), &judged, &told);
     if let Err(text) = print(&args.outputs, &page).and_then(|()| write(args, gate, &page, &outcome)) {
-        eprintln!("error: {text}");
+        exit::tell(&format!("error: {text}"));
         return ExitCode::from(EXIT_UNDECIDED);
     }
     match judged.gate.verdict() {
@@ -248,7 +247,7 @@ fn print(outputs: &[OutputTo], page: &Page) -> Result<(), String> {
         let text = text.trim_end();
         match file {
             Some(file) => std::fs::write(file, format!("{text}\n")).map_err(|e| cannot(file, e))?,
-            None => println!("{text}"),
+            None => exit::print(&format!("{text}\n")).map_err(|e| exit::unprinted(&e))?,
         }
     }
     Ok(())
