@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use super::directory::Model;
 use super::measure::{Answered, Measured, answers, inputs, leave_out, look_up, measured};
 use super::plan::{Arm, Asking, Gate};
-use super::progress::Progress;
+use super::progress::{Display, Progress};
 use super::report::gather::{self, Found, Told};
 use super::report::page::Page;
 use super::stopped::Stopped;
@@ -56,6 +56,7 @@ pub struct MeasureOrder {
     pub corpus: Option<PathBuf>,
     /// Whether the candidate's answers are written.
     pub write_run: bool,
+    pub progress: Display,
 }
 
 impl Order {
@@ -100,7 +101,7 @@ impl Order {
         let candidate = arm(candidate, args.candidate_mode)?;
         let baseline = args.baseline.as_deref().map(|baseline| arm(baseline, args.baseline_mode)).transpose()?;
         let (corpus, write_run) = (args.corpus.clone(), args.write_run.is_some());
-        let order = MeasureOrder { files, gate, candidate, baseline, corpus, write_run };
+        let order = MeasureOrder { files, gate, candidate, baseline, corpus, write_run, progress: args.progress };
         Ok(Self::Measure(order))
     }
 }
@@ -172,7 +173,7 @@ pub async fn measure(order: &MeasureOrder) -> Result<Outcome, Stopped> {
     if let Some(not_compared) = gate.not_compared(order.baseline.is_some()) {
         exit::tell(&format!("note: {not_compared}"));
     }
-    let mut progress = Progress::new();
+    let mut progress = Progress::new(order.progress);
     let of_candidate = Asking { all_ids: asking.all_ids || order.write_run, ..asking };
     let mut candidate = answers("candidate", &order.candidate, None, &dataset, of_candidate, &mut progress).await?;
     let mut baseline = match &order.baseline {

@@ -31,6 +31,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use self::plan::{compat_flag, metric_flag, missing_flag};
+use self::progress::{Display, progress_flag};
 use super::exit::{Failure, finish, job_input};
 use super::serve::mode_flag;
 use crate::api::gate::{Compat, Metric, Missing};
@@ -102,6 +103,10 @@ pub struct Args {
     /// Remove results whose id is the id of their query, for collections whose queries are documents too.
     #[arg(long, conflicts_with = "gate")]
     ignore_identical_ids: bool,
+    /// How progress is shown on standard error: bar (default; plain where that is no terminal), plain (a line each 10 s),
+    /// json (the same as an object a line) or none.
+    #[arg(long, value_name = "FORM", value_parser = progress_flag, default_value = "bar", hide_default_value = true)]
+    progress: Display,
     /// How the result is printed: table, json, markdown or junit. With =FILE it is written there instead, so one run
     /// can give several: --output table --output junit=gate.xml.
     #[arg(long = "output", value_name = "FORMAT[=FILE]", value_parser = output_flag, default_value = "table")]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::measure::{Answered, Identity, Measured, answers, leave_out, measured};
 use super::plan::{Arm, Gate};
-use super::progress::Progress;
+use super::progress::{Display, Progress};
 use super::repeat;
 use super::report::gather::{self, Found, Told};
 use super::report::keep::{self, Place};
@@ -89,7 +89,7 @@ async fn evaluate(task: &EvaluateTask, run: &str, mounts: Mounts<'_>) -> Result<
         let text = format!("The data set has digest {} where {} was planned.", dataset.digest(), task.dataset_digest);
         return Err(Stopped::new(Cause::InputsChanged, text).into());
     }
-    let mut progress = Progress::new();
+    let mut progress = Progress::new(Display::default());
     let asking = gate.asking(&dataset, baseline.is_some())?;
     let mut measure = async |name, (arm, identity): &(Arm, Identity)| -> Result<Answered, Stopped> {
         answers(name, arm, Some(identity), &dataset, asking, &mut progress).await
@@ -384,6 +384,7 @@ mod tests {
                     let order = super::super::command_line::MeasureOrder {
                         corpus: None,
                         write_run: false,
+                        progress: crate::worker::evaluate::progress::Display::None,
                         files: Files::config_map(mount.path()),
                         gate,
                         candidate: arm(&candidate),
@@ -458,6 +459,7 @@ mod tests {
         let order = super::super::command_line::MeasureOrder {
             corpus: None,
             write_run: false,
+            progress: crate::worker::evaluate::progress::Display::None,
             files: Files::config_map(mount.path()),
             gate: Gate::new(task.metrics.clone(), task.statistics.clone(), None, None, Baseline::Stable).unwrap(),
             candidate: arm(".candidate.run"),

@@ -299,6 +299,7 @@ mod tests {
                 baseline: compared.then(|| arm("b.run", "d2")),
                 corpus: None,
                 write_run: false,
+                progress: crate::worker::evaluate::progress::Display::None,
             };
             let outcome = measure(&order).await.unwrap_or_else(|stopped| panic!("{stopped}"));
             let spreads = spreads(&outcome.found(), &order.gate);
