@@ -107,6 +107,83 @@ fn one_run_gives_every_form_and_the_exit_code_stays_the_verdict() {
     assert!(out(&undecided).contains("<error type=\"TooFewQueries\""), "{}", out(&undecided));
 }
 
+/// A first release has no baseline; in a pull request it is a mistake that must not turn green in silence.
+#[test]
+fn margins_that_nothing_was_compared_for_are_named_in_every_form() {
+    let place = Place::new(200, "", 4);
+    let told = "not compared: no --baseline was given, so margins of ndcg@10, recall@5 were not judged";
+    let forms = [
+        "--output",
+        "table",
+        "--output",
+        "json=r.json",
+        "--output",
+        "junit=r.xml",
+        "--output",
+        "markdown=r.md",
+        "--report",
+        "r.html",
+    ];
+    let judge = |metrics: &[&str]| {
+        let output = place.evaluate(&[&["--candidate", "good.run"], metrics, &forms].concat());
+        assert_eq!(code(&output), 0, "{}", err(&output));
+        let files = ["r.json", "r.xml", "r.md", "r.html"].map(|file| (file, place.read(file)));
+        let files = files.into_iter().chain([("stderr", err(&output)), ("stdout", out(&output))]);
+        files.collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let margins = ["--metric", "ndcg@10:margin=0.05,floor=0.4", "--metric", "recall@5:relativeMargin=0.05", "--metric"];
+    let found = judge(&[&margins[..], &["P@1:floor=0.4"]].concat());
+    for (form, text) in &found {
+        assert!(text.replace(['\\', '\u{2060}'], "").contains(told), "{form}: {text}");
+    }
+    let json: Value = serde_json::from_str(&found["r.json"]).unwrap();
+    assert!(json["facts"]["warnings"][0].as_str().unwrap().starts_with(told), "{json}");
+    let head = found["r.html"].split("</header>").next().unwrap();
+    assert!(head.contains(told), "who reads no more than the head must see it: {head}");
+    // Nothing to compare was asked for, or the gate says that there is none.
+    let gate = "apiVersion: ragops.dev/v1alpha1\nkind: EvalGate\nmetadata: {name: g}\nspec:\n  retrieval:\n    dataset: \
+                {from: {configMap: {name: d}}}\n    metrics: [{name: ndcg@10, margin: 0.05}]\n    baseline: ";
+    place.write("none.yaml", &format!("{gate}None\n"));
+    place.write("stable.yaml", &format!("{gate}Stable\n"));
+    for (flags, silent) in
+        [(["--metric", "ndcg@10:floor=0.4"], true), (["--gate", "none.yaml"], true), (["--gate", "stable.yaml"], false)]
+    {
+        for (form, text) in judge(&flags) {
+            assert_eq!(!text.contains("not compared"), silent, "{flags:?} {form}: {text}");
+        }
+    }
+}
+
+/// Numbers of two runs can be compared only where answers were read alike.
+#[test]
+fn how_answers_were_read_stands_in_every_form() {
+    let place = Place::new(200, "", 4);
+    let forms =
+        ["--output", "json=r.json", "--output", "junit=r.xml", "--output", "markdown=r.md", "--report", "r.html"];
+    let judge = |flags: &[&str]| {
+        let output = place.compare("good.run", &[flags, &forms, &["--output", "table"]].concat());
+        assert_eq!(code(&output), 0, "{}", err(&output));
+        let json: Value = serde_json::from_str(&place.read("r.json")).unwrap();
+        let forms = ["r.xml", "r.md", "r.html"].map(|file| (file, place.read(file)));
+        (json["counting"].clone(), forms.into_iter().chain([("stdout", out(&output))]).collect::<Vec<_>>())
+    };
+    let counting = |ids: bool, missing: &str, compat: &str| serde_json::json!({"ignoreIdenticalIds": ids, "missing": missing, "compat": compat});
+    let (json, forms) = judge(&[]);
+    assert_eq!(json, counting(false, "zero", "trec_eval_10"));
+    for (form, text) in forms {
+        assert!(!text.contains("Answers were read with"), "{form}: {text}");
+    }
+    let (json, forms) = judge(&["--ignore-identical-ids", "--missing", "drop", "--compat", "trec_eval_9"]);
+    assert_eq!(json, counting(true, "drop", "trec_eval_9"));
+    for (form, text) in forms {
+        let text = text.replace('\\', "");
+        let text = text.split("Answers were read with ").nth(1).unwrap_or_else(|| panic!("{form}: {text}"));
+        for part in ["ignoreIdenticalIds (", "missing: drop (", "compat: trec_eval_9 ("] {
+            assert!(text.contains(part), "{form}: {part}: {text}");
+        }
+    }
+}
+
 #[test]
 fn a_page_is_the_same_for_the_same_inputs_and_shows_no_text_unless_told_to() {
     let place = Place::new(200, "", 4);

@@ -42,7 +42,7 @@ pub struct Comparison {
     pub unjudged_documents: Option<Unjudged>,
     pub candidate: Values,
     pub baseline: Option<Values>,
-    /// Judged queries that the candidate's and the baseline's run do not name.
+    /// Judged queries that the candidate's and the baseline's run do not name, those that are left out among them.
     pub missing: (usize, usize),
     /// Queries that the file or a run names and nobody judged.
     pub unjudged: usize,
@@ -87,7 +87,8 @@ pub fn compare(
     let groups = criteria.slices.map(|rules| slices(dataset, rules.by())).unwrap_or_default();
     let guards =
         criteria.slices.filter(|_| baseline.is_some()).map(|rules| arms.guards(criteria, rules, &rows, &groups));
-    let missing = |run: &Run| dataset.judged().filter(|(query, _)| run.list(query).is_none()).count();
+    let named = || dataset.judged().map(|(query, _)| query).chain(dataset.left_out().iter().map(String::as_str));
+    let missing = |run: &Run| named().filter(|query| run.list(query).is_none()).count();
     let (slices, guardrails) = guards.map_or((Vec::new(), None), |(rows, guardrails)| (rows, Some(guardrails)));
     Comparison {
         rows,

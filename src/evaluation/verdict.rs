@@ -83,7 +83,7 @@ reasons! {
     NonInferior: Pass,
     /// Nothing to compare with; floor and max hold.
     AbsoluteOnly: Pass,
-    /// Nothing to compare with, and nothing else was asked.
+    /// Nothing was compared, and no floor or max was asked.
     NoBaseline: Pass,
     /// Worse than the baseline, beyond noise.
     RegressionProven: Fail,
@@ -221,7 +221,9 @@ fn metric(criteria: &Criteria<'_>, evidence: &Evidence, i: usize) -> Option<Judg
         (Some(_) | None, Some(limits)) => {
             Judged::new(Reason::AbsoluteOnly, format!("{name} is {mean:.4}, {limits} holds (n={n})."))
         }
-        (None, None) => no_data(&name.to_string()),
+        (None, None) => {
+            Judged::new(Reason::NoBaseline, format!("{name} is {mean:.4}; nothing was demanded of it (n={n})."))
+        }
     })
 }
 
@@ -268,7 +270,10 @@ fn whole(passing: &[&Judged], all: &[&Judged]) -> Judged {
         }
     }
     if passing.is_empty() {
-        return Judged::new(Reason::NoBaseline, "No metric is required, so nothing had to hold.".to_owned());
+        return Judged::new(
+            Reason::NoBaseline,
+            "No metric is required: nothing was demanded, so nothing had to hold.".to_owned(),
+        );
     }
     Judged::new(Reason::Superior, sentences(passing))
 }

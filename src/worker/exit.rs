@@ -2,6 +2,7 @@
 //!
 //! Invariant: with `RAG_JOB` set a failure always leaves a receipt of kind `error`.
 
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use super::job::{JobInput, paths};
@@ -111,10 +112,34 @@ pub fn report(outcome: Result<(), Failure>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let (code, _, text) = failure.parts();
-            eprintln!("error: {text}");
+            tell(&format!("error: {text}"));
             ExitCode::from(u8::try_from(code).unwrap_or(1))
         }
     }
+}
+
+/// Prints a result. A reader that has seen enough, such as `head`, closes the pipe: no error, the outcome stays.
+pub fn print(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    }
+}
+
+/// The same, for a command whose result is all that it leaves.
+pub fn print_result(text: &str) -> Result<(), Failure> {
+    print(text).map_err(|error| Failure::unavailable("InternalError", unprinted(&error)))
+}
+
+/// Why a result is not on standard output.
+pub fn unprinted(error: &std::io::Error) -> String {
+    format!("standard output: cannot be written: {error}")
+}
+
+/// Says something beside the result. Who closed standard error does not want to hear it.
+pub fn tell(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 #[cfg(test)]

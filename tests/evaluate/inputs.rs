@@ -189,8 +189,47 @@ fn missing_queries_count_0_or_are_left_out_of_both_arms() {
         let told = found["message"].as_str().unwrap();
         assert!(told.contains("the candidate names 395 of 400 judged queries; 5 are missing"), "{told}");
     }
+    // What was asked and found nothing is an answer.
     let (exit, found) = judge(&many, &["drop", "--allow-missing"]);
-    assert_eq!((exit, &found["metrics"][0]["n"], &found["facts"]["leftOut"]), (0, &json!(395), &json!(5)));
+    assert_eq!((exit, &found["metrics"][0]["n"], &found["facts"]["leftOut"]), (0, &json!(400), &json!(0)));
+    assert_eq!(found["metrics"][0]["candidate"], json!(0.9875));
+}
+
+/// The same 4 of 400, whatever is done with them; what is said of them on stderr and on the page agrees.
+#[test]
+fn the_counts_of_missing_queries_do_not_contradict_each_other() {
+    let place = Place::new(400);
+    let good = place.run("good.run", 400, |_| 1);
+    let lines = std::fs::read_to_string(&good).unwrap();
+    let few: String = lines.lines().skip(5 * 4).map(|line| format!("{line}\n")).collect();
+    let few = place.write("few.run", &few);
+    let page = place.path("page.html").display().to_string();
+    let (zero, out) = ("have no answer of the candidate; they count 0", "lack an answer of an arm and are left out");
+    for (flags, answered, left_out, said) in [
+        (&["--missing", "zero"][..], 400, 0, [true, false]),
+        (&["--missing", "zero", "--allow-missing"], 400, 0, [true, false]),
+        (&["--missing", "drop"], 396, 4, [false, true]),
+        (&["--missing", "drop", "--allow-missing"], 400, 0, [true, false]),
+    ] {
+        for swapped in [false, true] {
+            let (candidate, baseline) = if swapped { (&good, &few) } else { (&few, &good) };
+            let arms =
+                ["--output", "json", "--metric", "mrr:margin=0.05", "--candidate", candidate, "--baseline", baseline];
+            let output = place.judge_runs("qrels.tsv", &[&arms[..], flags, &["--report", &page]].concat());
+            let found = summary(&output);
+            let queries = &found["queries"];
+            let (short, whole) = if swapped { ("Baseline", "Candidate") } else { ("Candidate", "Baseline") };
+            let of = |what: &str, arm: &str| queries[format!("{what}{arm}")].as_u64();
+            assert_eq!((of("missingIn", short), of("missingIn", whole)), (Some(4), Some(0)), "{flags:?}: {queries}");
+            assert_eq!((of("answeredBy", short), of("answeredBy", whole)), (Some(answered), Some(400)), "{flags:?}");
+            assert_eq!(found["facts"]["leftOut"], json!(left_out), "{flags:?}");
+            let (html, arm) = (std::fs::read_to_string(&page).unwrap(), short.to_lowercase());
+            let fate = if left_out > 0 { "left out of both arms" } else { "they count 0" };
+            assert!(html.contains(&format!("4 not named by the {arm}'s run ({fate})")), "{flags:?}: {html}");
+            let told = [zero.replace("candidate", &arm), out.to_owned()].map(|text| err(&output).contains(&text));
+            assert_eq!(told, said, "{flags:?}: {}", err(&output));
+        }
+    }
 }
 
 #[test]

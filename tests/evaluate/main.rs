@@ -224,6 +224,45 @@ fn without_a_baseline_floor_and_max_decide() {
     assert_eq!(judge("success@1:max=0.4"), (1, "LimitExceeded".to_owned()));
 }
 
+/// Who only wants a number gets it, and is told that it guards nothing.
+#[test]
+fn a_metric_that_demands_nothing_is_reported_and_guards_nothing() {
+    let place = Place::new(200);
+    let (good, bad) = (place.run("good.run", 200, |_| 1), place.run("bad.run", 200, |_| 2));
+    let judge = |flags: &[&str]| {
+        let output = place.evaluate(&[&["--output", "json", "--candidate", &bad], flags].concat());
+        (code(&output), summary(&output), err(&output))
+    };
+    for flags in
+        [&["--metric", "mrr"][..], &["--metric", "mrr:required=false"], &["--metric", "mrr", "--baseline", &good]]
+    {
+        let (exit, found, _) = judge(flags);
+        assert_eq!((exit, &found["verdict"], &found["reason"]), (0, &json!("Pass"), &json!("NoBaseline")), "{flags:?}");
+        assert!(found["message"].as_str().unwrap().contains("nothing was demanded"), "{flags:?}: {found}");
+        let metric = &found["metrics"][0];
+        assert_eq!((&metric["candidate"], &metric["required"]), (&json!(0.5), &json!(false)), "{flags:?}");
+        assert!(
+            metric["message"].as_str().unwrap().starts_with("mrr is 0.5000; nothing was demanded of it"),
+            "{metric}"
+        );
+        let compared = flags.contains(&"--baseline");
+        assert_eq!(metric["difference"], if compared { json!(-0.5) } else { Value::Null }, "{flags:?}");
+    }
+    // Beside one that demands something it decides nothing.
+    let (exit, found, _) = judge(&["--metric", "mrr", "--metric", "success@1:floor=0.1"]);
+    assert_eq!((exit, &found["reason"]), (1, &json!("FloorBreached")));
+    let (exit, found, _) = judge(&["--metric", "mrr", "--metric", "success@5:floor=0.1"]);
+    assert_eq!((exit, &found["reason"]), (0, &json!("AbsoluteOnly")));
+    let page = place.path("page.html").display().to_string();
+    let output = place.evaluate(&["--candidate", &bad, "--metric", "mrr", "--report", &page]);
+    assert!(
+        out(&output).contains("┆ reported only ┆") && out(&output).contains("nothing was demanded"),
+        "{}",
+        out(&output)
+    );
+    assert!(std::fs::read_to_string(page).unwrap().contains("--metric mrr\n"));
+}
+
 #[test]
 fn a_gate_file_gives_metrics_and_statistics() {
     let place = Place::new(100);
@@ -274,6 +313,43 @@ fn wrong_usage_ends_with_64_and_says_what_to_write() {
         assert_eq!(code(&output), 64, "{flags:?}: {}", err(&output));
         assert!(err(&output).contains(expected), "{flags:?}: {}", err(&output));
         assert!(out(&output).is_empty());
+    }
+}
+
+/// `rag evaluate … | head`: the exit code is the verdict, though nobody reads to the end. A full disk is another thing.
+#[test]
+fn a_reader_that_closes_early_changes_no_exit_code() {
+    let place = Place::new(200);
+    let (good, bad) = (place.run("good.run", 200, |_| 1), place.run("bad.run", 200, |i| i % 2));
+    let run = |flags: &[&str], stdout: Stdio, stderr: Stdio| {
+        let mut rag = Command::new(env!("CARGO_BIN_EXE_rag"));
+        let files = [place.path("queries.jsonl"), place.path("qrels.tsv")];
+        rag.arg("evaluate").arg("--queries").arg(&files[0]).arg("--qrels").arg(&files[1]).args(flags);
+        let output = rag.env_remove("RAG_JOB").stdout(stdout).stderr(stderr).output().unwrap();
+        (code(&output), err(&output))
+    };
+    let closed = || Stdio::from(std::io::pipe().unwrap().1);
+    let full = || Stdio::from(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let judged = |candidate: &'static str, form: &'static str| {
+        let candidate = place.path(candidate).display().to_string();
+        ["--candidate", &candidate, "--baseline", &good, "--metric", "mrr:margin=0.05", "--output", form]
+            .map(str::to_owned)
+    };
+    for form in ["table", "json", "junit", "markdown"] {
+        for (candidate, expected) in [("good.run", 0), ("bad.run", 1)] {
+            let flags = judged(candidate, form);
+            let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+            assert_eq!(run(&flags, closed(), Stdio::piped()), (expected, String::new()), "{form} {candidate}");
+            let (exit, said) = run(&flags, full(), Stdio::piped());
+            assert!(exit == 4 && said.contains("standard output: cannot be written: "), "{form} {exit}: {said}");
+        }
+    }
+    // What is said beside the result is not missed either: here that there is no baseline.
+    let alone = ["--candidate", &bad, "--metric", "mrr:margin=0.05"];
+    assert_eq!(run(&alone, closed(), closed()).0, 0);
+    for form in ["table", "json"] {
+        assert_eq!(run(&["--check", "--output", form], closed(), Stdio::piped()), (0, String::new()), "{form}");
+        assert_eq!(run(&["--check", "--output", form], full(), Stdio::piped()).0, 43, "{form}");
     }
 }
 

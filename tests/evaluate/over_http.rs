@@ -177,6 +177,32 @@ fn two_arms_behind_http_are_compared() {
 }
 
 #[test]
+fn progress_goes_to_stderr_in_the_form_that_was_asked_for() {
+    let place = Place::new(20);
+    let (first, second) = (Arm::new(relevant_at(1)).serve(), Arm::new(relevant_at(1)).serve());
+    let judge = |flags: &[&str]| {
+        let arms = ["--candidate", &first, "--baseline", &second, "--metric", "mrr", "--output", "json"];
+        let output = place.evaluate(&[&arms[..], flags].concat());
+        assert_eq!(code(&output), 0, "{}", err(&output));
+        (summary(&output)["inputs"].clone(), err(&output))
+    };
+    let (inputs, said) = judge(&["--progress", "json"]);
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let last: Vec<&Value> = lines.iter().filter(|line| line["done"] == line["total"]).collect();
+    assert_eq!(last.len(), 2, "{said}");
+    for (line, step) in last.into_iter().zip(["candidate", "baseline"]) {
+        assert!(line["perSecond"].as_f64().unwrap() > 0.0, "{line}");
+        assert_eq!((&line["step"], &line["total"], &line["secondsLeft"]), (&json!(step), &json!(20), &json!(0.0)));
+    }
+    // What has no terminal has no bar, and 20 questions are done before the first line is due.
+    for flags in [&["--progress", "none"][..], &["--progress", "plain"], &["--progress", "bar"], &[]] {
+        assert_eq!(judge(flags), (inputs.clone(), String::new()), "{flags:?}");
+    }
+    let refused = place.evaluate(&["--candidate", &first, "--metric", "mrr", "--progress", "dots"]);
+    assert!(code(&refused) == 64 && err(&refused).contains("write bar, plain, json or none"), "{}", err(&refused));
+}
+
+#[test]
 fn chunks_fold_into_documents_and_more_are_asked_when_they_cluster() {
     let place = Place::new(1);
     // 30 chunks of one document come first.

@@ -10,6 +10,8 @@ pub(super) const LEAST_QUERIES: u64 = 10;
 /// With fewer differences that matter, and one that is a lost query, no variance can be believed.
 const SKEW_LOSSES: f64 = 5.0;
 const SKEW_DROP: f64 = -0.5;
+/// From so many on the number of losses is near enough to normal for the bounds.
+const MANY_LOSSES: f64 = 10.0;
 
 /// A share of unjudged documents beyond the baseline's by more than this can explain a drop.
 const UNJUDGED_GAP: f64 = 0.10;
@@ -50,7 +52,7 @@ fn few_losses(row: &Row, numbers: &Compared, statistics: &Statistics) -> Option<
         return None;
     }
     let count = ((units - 1.0) * numbers.sd * numbers.sd / (largest * largest)).max(0.0);
-    if numbers.nonzero as f64 >= SKEW_LOSSES && count >= SKEW_LOSSES {
+    if count >= MANY_LOSSES {
         return None;
     }
     let unseen = count_bound(count, statistics.alpha)? - count;
@@ -172,7 +174,8 @@ impl Comparing<'_> {
     fn skew(&self, numbers: &Compared, margin: f64) -> Option<String> {
         let losses = few_losses(self.row, numbers, self.statistics)?;
         let about = self.units(losses.count.round().max(1.0) as u64);
-        if numbers.min <= SKEW_DROP {
+        let hardly_any = losses.count < SKEW_LOSSES || (numbers.nonzero as f64) < SKEW_LOSSES;
+        if hardly_any && numbers.min <= SKEW_DROP {
             return Some(format!(
                 "what changed is made by about {about} and one query lost {:.2}: too few changes to trust the bounds",
                 -numbers.min

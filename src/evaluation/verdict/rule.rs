@@ -151,7 +151,7 @@ pub enum RuleError {
 }
 
 impl Rule {
-    /// Checks a rule as a user wrote it.
+    /// Checks a rule as a user wrote it. What is only reported need not demand anything.
     pub fn new(name: &str, wanted: Wanted) -> Result<Self, RuleError> {
         let metric: Metric = name.parse()?;
         match wanted.margin {
@@ -174,10 +174,17 @@ impl Rule {
         if wanted.confident && wanted.floor.is_none() {
             return Err(RuleError::Confident(metric));
         }
-        if wanted.margin.is_none() && wanted.floor.is_none() && wanted.max.is_none() {
-            return Err(RuleError::Nothing(metric));
+        let rule = Self { metric, wanted };
+        if wanted.required { rule.demanding() } else { Ok(rule) }
+    }
+
+    /// The rule, if it demands anything.
+    pub fn demanding(self) -> Result<Self, RuleError> {
+        let Wanted { margin, floor, max, .. } = self.wanted;
+        if margin.is_none() && floor.is_none() && max.is_none() {
+            return Err(RuleError::Nothing(self.metric));
         }
-        Ok(Self { metric, wanted })
+        Ok(self)
     }
 
     /// The metric.
@@ -218,7 +225,7 @@ impl Rule {
             .collect::<Vec<_>>()
             .join(", ");
         if !self.required() {
-            words.push_str(" (reported only)");
+            words.push_str(if words.is_empty() { "reported only" } else { " (reported only)" });
         }
         words
     }

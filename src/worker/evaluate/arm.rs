@@ -176,6 +176,7 @@ fn low_coverage(name: &str, answered: usize, total: usize, failed: &[(&str, Stri
 mod tests {
     use std::sync::Mutex;
 
+    use super::super::progress::Display;
     use super::*;
     use crate::evaluation::dataset::Files;
     use crate::evaluation::run::List;
@@ -232,7 +233,7 @@ mod tests {
 
     fn ask_all(index: &Index, dataset: &Dataset, depth: usize) -> Result<Answers, Stopped> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(ask(index, "candidate", dataset, asking(depth), &mut Progress::hidden()))
+        runtime.block_on(ask(index, "candidate", dataset, asking(depth), &mut Progress::new(Display::None)))
     }
 
     #[test]
@@ -267,7 +268,8 @@ mod tests {
         let counting = Counting { ignore_identical_ids: true, ..Counting::default() };
         let asking = Asking { counting, ..asking(12) };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let answers = runtime.block_on(ask(&index, "candidate", &dataset(1), asking, &mut Progress::hidden())).unwrap();
+        let answers =
+            runtime.block_on(ask(&index, "candidate", &dataset(1), asking, &mut Progress::new(Display::None))).unwrap();
         let documents: Vec<&str> = answers.run.list("q000").unwrap().iter().map(|h| h.document).collect();
         assert_eq!((documents.len(), &documents[..2], documents[11]), (12, &["d0", "d2"][..], "d12"));
         assert_eq!(*index.asked.lock().unwrap(), [13]);

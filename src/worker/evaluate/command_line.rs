@@ -11,12 +11,12 @@ use std::process::ExitCode;
 use super::directory::Model;
 use super::measure::{Answered, Measured, answers, inputs, leave_out, look_up, measured};
 use super::plan::{Arm, Asking, Gate};
-use super::progress::Progress;
+use super::progress::{Display, Progress};
 use super::report::gather::{self, Found, Told};
 use super::report::page::Page;
 use super::stopped::Stopped;
 use super::{Args, Output, OutputTo, block_on, pod, repeat, report, show};
-use crate::api::gate::{Baseline, Statistics};
+use crate::api::gate::{Baseline, Missing};
 use crate::evaluation::dataset::{Dataset, Files, Form};
 use crate::evaluation::verdict::{GateJudged, Verdict, judge};
 use crate::worker::exit::{self, Failure};
@@ -34,7 +34,7 @@ pub fn carry_out(args: &Args) -> ExitCode {
             Err(failure) => exit::report(Err(failure)),
         },
         Err(text) => {
-            eprintln!("error: {text}");
+            exit::tell(&format!("error: {text}"));
             ExitCode::from(EXIT_USAGE)
         }
     }
@@ -56,6 +56,7 @@ pub struct MeasureOrder {
     pub corpus: Option<PathBuf>,
     /// Whether the candidate's answers are written.
     pub write_run: bool,
+    pub progress: Display,
 }
 
 impl Order {
@@ -81,10 +82,7 @@ impl Order {
         let gate = match &args.gate {
             Some(file) => Some(Gate::read(file)?),
             None if args.metrics.is_empty() => None,
-            None => {
-                let gate = Gate::new(args.metrics.clone(), Statistics::default(), None, None, Baseline::Stable)?;
-                Some(gate.counting(counting))
-            }
+            None => Some(Gate::of_flags(args.metrics.clone(), counting)?),
         };
         if args.check {
             return Ok(Self::Check { files, gate, output: check_output(&args.outputs)? });
@@ -103,7 +101,7 @@ impl Order {
         let candidate = arm(candidate, args.candidate_mode)?;
         let baseline = args.baseline.as_deref().map(|baseline| arm(baseline, args.baseline_mode)).transpose()?;
         let (corpus, write_run) = (args.corpus.clone(), args.write_run.is_some());
-        let order = MeasureOrder { files, gate, candidate, baseline, corpus, write_run };
+        let order = MeasureOrder { files, gate, candidate, baseline, corpus, write_run, progress: args.progress };
         Ok(Self::Measure(order))
     }
 }
@@ -120,7 +118,7 @@ fn check(output: Output, files: &Files, gate: Option<&Gate>) -> Result<(), Failu
     let (slices, cluster_by) = gate.map(pod::grouping).unwrap_or_default();
     let found = pod::report(&dataset, slices, cluster_by)?;
     let advice = gate.map(|gate| said_in_advance(&dataset, gate)).transpose()?.flatten();
-    match output {
+    let text = match output {
         Output::Json => {
             let (digest, queries, judgments) = (&found.digest, found.queries, found.judgments);
             let slices =
@@ -129,22 +127,18 @@ fn check(output: Output, files: &Files, gate: Option<&Gate>) -> Result<(), Failu
                 "digest": digest, "queries": queries, "judgments": judgments, "clusters": found.clusters,
                 "slices": slices.collect::<Vec<_>>(), "advice": advice,
             });
-            println!("{line}");
+            format!("{line}\n")
         }
         Output::Table | Output::Junit | Output::Markdown => {
-            println!("{} queries with {} judgments, digest {}", found.queries, found.judgments, found.digest);
-            if let Some(clusters) = found.clusters {
-                println!("{clusters} clusters");
-            }
-            for (name, queries) in &found.slices {
-                println!("slice {name}: {queries} queries");
-            }
-            if let Some(advice) = advice {
-                println!("{advice}");
-            }
+            let mut lines =
+                vec![format!("{} queries with {} judgments, digest {}", found.queries, found.judgments, found.digest)];
+            lines.extend(found.clusters.map(|clusters| format!("{clusters} clusters")));
+            lines.extend(found.slices.iter().map(|(name, queries)| format!("slice {name}: {queries} queries")));
+            lines.extend(advice);
+            lines.into_iter().map(|line| line + "\n").collect()
         }
-    }
-    Ok(())
+    };
+    exit::print_result(&text)
 }
 
 fn said_in_advance(dataset: &Dataset, gate: &Gate) -> Result<Option<String>, Stopped> {
@@ -174,9 +168,12 @@ pub async fn measure(order: &MeasureOrder) -> Result<Outcome, Stopped> {
     let asking = gate.asking(&dataset, order.baseline.is_some())?;
     let advice = said_in_advance(&dataset, gate)?;
     if let Some(advice) = advice.filter(|_| order.baseline.is_some()) {
-        eprintln!("note: {advice}");
+        exit::tell(&format!("note: {advice}"));
     }
-    let mut progress = Progress::new();
+    if let Some(not_compared) = gate.not_compared(order.baseline.is_some()) {
+        exit::tell(&format!("note: {not_compared}"));
+    }
+    let mut progress = Progress::new(order.progress);
     let of_candidate = Asking { all_ids: asking.all_ids || order.write_run, ..asking };
     let mut candidate = answers("candidate", &order.candidate, None, &dataset, of_candidate, &mut progress).await?;
     let mut baseline = match &order.baseline {
@@ -190,13 +187,20 @@ pub async fn measure(order: &MeasureOrder) -> Result<Outcome, Stopped> {
     let seen = inputs(&dataset, gate, &candidate.identity, baseline.as_ref().map(|b| &b.identity));
     leave_out(&mut dataset, gate.counting, &candidate, baseline.as_ref());
     let measured = measured(&dataset, gate, seen, &candidate, baseline.as_ref())?;
+    let counts_0 = |arm: &Answered| match gate.counting.missing {
+        Missing::Zero => true,
+        Missing::Drop => arm.found_nothing,
+    };
     if !dataset.left_out().is_empty() {
-        eprintln!("note: {} judged queries lack an answer of an arm and are left out", dataset.left_out().len());
+        exit::tell(&format!(
+            "note: {} judged queries lack an answer of an arm and are left out",
+            dataset.left_out().len()
+        ));
     }
-    for (name, missing) in [("candidate", measured.comparison.missing.0), ("baseline", measured.comparison.missing.1)] {
-        if missing > 0 {
-            eprintln!("note: {missing} judged queries have no answer of the {name}; they count 0");
-        }
+    let (of_candidate, of_baseline) = measured.comparison.missing;
+    let arms = [("candidate", Some(&candidate), of_candidate), ("baseline", baseline.as_ref(), of_baseline)];
+    for (name, _, missing) in arms.iter().filter(|(_, arm, missing)| *missing > 0 && arm.is_some_and(counts_0)) {
+        exit::tell(&format!("note: {missing} judged queries have no answer of the {name}; they count 0"));
     }
     Ok(Outcome { dataset, candidate, baseline, measured })
 }
@@ -223,7 +227,7 @@ fn conclude(args: &Args, order: &MeasureOrder, outcome: Result<Outcome, Stopped>
     };
     let page = gather::page(gate, outcome.as_ref().ok().map(Outcome::found), &judged, &told);
     if let Err(text) = print(&args.outputs, &page).and_then(|()| write(args, gate, &page, &outcome)) {
-        eprintln!("error: {text}");
+        exit::tell(&format!("error: {text}"));
         return ExitCode::from(EXIT_UNDECIDED);
     }
     match judged.gate.verdict() {
@@ -244,7 +248,7 @@ fn print(outputs: &[OutputTo], page: &Page) -> Result<(), String> {
         let text = text.trim_end();
         match file {
             Some(file) => std::fs::write(file, format!("{text}\n")).map_err(|e| cannot(file, e))?,
-            None => println!("{text}"),
+            None => exit::print(&format!("{text}\n")).map_err(|e| exit::unprinted(&e))?,
         }
     }
     Ok(())

@@ -120,7 +120,8 @@ impl Facts {
         let compared = likeness.baseline;
         let doubts = doubts::of(dataset, gate, of_candidate, of_baseline, compared.map(|c| c.overlap));
         let of_domains = contamination.iter().flat_map(Contaminated::warnings).chain(opposed).chain(unknown);
-        let warnings = doubts.into_iter().chain(of_domains).collect();
+        let not_compared = gate.not_compared(baseline.is_some());
+        let warnings = not_compared.into_iter().chain(doubts).chain(of_domains).collect();
         let metrics: Vec<Metric> = gate.judging.rules.iter().map(|rule| rule.metric()).collect();
         let residuals = metrics.iter().filter_map(|metric| {
             let of_candidate = mean_residual(dataset, *metric, candidate)?;

@@ -32,6 +32,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use self::plan::{compat_flag, metric_flag, missing_flag};
+use self::progress::{Display, progress_flag};
 use super::exit::{Failure, finish, job_input};
 use super::serve::mode_flag;
 use crate::api::gate::{Compat, Metric, Missing};
@@ -84,9 +85,9 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "metrics")]
     gate: Option<PathBuf>,
     /// A metric and what must hold, such as ndcg@10:margin=0.02,floor=0.4. Also relativeMargin= (a share of the
-    /// baseline's mean), max=, confident=true (the floor at the lower bound), and required=false to report it only. Up
-    /// to 8 times.
-    #[arg(long = "metric", value_name = "NAME:KEY=VALUE,…", value_parser = metric_flag)]
+    /// baseline's mean), max=, confident=true (the floor at the lower bound), and required=false to report it only. A
+    /// name alone, such as map, is reported only. Up to 8 times.
+    #[arg(long = "metric", value_name = "NAME[:KEY=VALUE,…]", value_parser = metric_flag)]
     metrics: Vec<Metric>,
     /// What counts for a judged query that an arm gave no answer to: zero, the value 0 (default), or drop, which leaves it
     /// out of both arms.
@@ -94,6 +95,7 @@ pub struct Args {
     missing: Option<Missing>,
     /// Take a run file that does not name more than 1 % of the judged queries: they were asked and found nothing. Without
     /// it such a run is no answer (LowCoverage); index directories and URLs are asked, so that it means nothing to them.
+    /// What found nothing is an answer: it counts 0 and is not left out, with missing drop too.
     #[arg(long, requires = "candidate")]
     allow_missing: bool,
     /// Which trec_eval decides about equal scores: trec_eval_10 (default) in double precision, trec_eval_9 in single.
@@ -102,6 +104,10 @@ pub struct Args {
     /// Remove results whose id is the id of their query, for collections whose queries are documents too.
     #[arg(long, conflicts_with = "gate")]
     ignore_identical_ids: bool,
+    /// How progress is shown on standard error: bar (default; plain where that is no terminal), plain (a line each 10 s),
+    /// json (the same as an object a line) or none.
+    #[arg(long, value_name = "FORM", value_parser = progress_flag, default_value = "bar", hide_default_value = true)]
+    progress: Display,
     /// How the result is printed: table, json, markdown or junit. With =FILE it is written there instead, so one run
     /// can give several: --output table --output junit=gate.xml.
     #[arg(long = "output", value_name = "FORMAT[=FILE]", value_parser = output_flag, default_value = "table")]

@@ -54,8 +54,30 @@ impl Gate {
     ) -> Result<Self, String> {
         let judging = Judging::of(&metrics, &statistics, slices.as_ref(), max_cumulative_drop)
             .map_err(|(field, problem)| format!("{field}: {problem}"))?;
-        let spec_digest = job::digest(&(&metrics, &statistics, &slices, &Counting::default()));
-        Ok(Self { metrics, statistics, slices, judging, counting: Counting::default(), baseline, spec_digest })
+        let gate = Self {
+            metrics,
+            statistics,
+            slices,
+            judging,
+            counting: Counting::default(),
+            baseline,
+            spec_digest: String::new(),
+        };
+        Ok(gate.counting(Counting::default()))
+    }
+
+    /// Of metrics as flags: one that demands nothing is reported.
+    pub fn of_flags(metrics: Vec<Metric>, counting: Counting) -> Result<Self, String> {
+        let gate = Self {
+            judging: Judging::of_metrics(&metrics).map_err(|problem| format!("metrics: {problem}"))?,
+            metrics,
+            statistics: Statistics::default(),
+            slices: None,
+            counting,
+            baseline: Baseline::Stable,
+            spec_digest: String::new(),
+        };
+        Ok(gate.counting(counting))
     }
 
     /// The same gate with another reading of answers.
@@ -86,6 +108,24 @@ impl Gate {
         let (slices, most) = (retrieval.slices, retrieval.max_cumulative_drop);
         let gate = Self::new(retrieval.metrics, retrieval.statistics, slices, most, retrieval.baseline);
         gate.map(|gate| Self { spec_digest, ..gate.counting(counting) }).map_err(wrong)
+    }
+
+    /// What is left unjudged where a gate that wants a comparison has nothing to compare with. Its margins then decide
+    /// nothing: right for a first release, and else a mistake that would look like a Pass.
+    pub fn not_compared(&self, compared: bool) -> Option<String> {
+        let wanted = match self.baseline {
+            Baseline::Stable => !compared,
+            Baseline::None => false,
+        };
+        let rules = self.judging.rules.iter().filter(|rule| wanted && rule.margin().is_some());
+        let names: Vec<String> = rules.map(|rule| rule.metric().to_string()).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "not compared: no --baseline was given, so margins of {} were not judged; unless this is a first release, \
+                 give --baseline",
+                names.join(", ")
+            )
+        })
     }
 
     /// What the arms are asked for, if the data set has what the metrics read and no more slices than can be judged.
@@ -128,7 +168,7 @@ pub fn compat_flag(text: &str) -> Result<Compat, String> {
     }
 }
 
-/// A metric as a flag: `ndcg@10:margin=0.02,floor=0.4`.
+/// A metric as a flag: `ndcg@10:margin=0.02,floor=0.4`. What demands nothing is reported only.
 pub fn metric_flag(text: &str) -> Result<Metric, String> {
     let (name, settings) = text.split_once(':').unwrap_or((text, ""));
     let mut metric = Metric {
@@ -140,9 +180,15 @@ pub fn metric_flag(text: &str) -> Result<Metric, String> {
         max: None,
         required: true,
     };
+    let mut required = None;
+    let mut seen = Vec::new();
     for setting in settings.split(',').filter(|s| !s.is_empty()) {
         let (key, value) =
             setting.split_once('=').ok_or_else(|| format!("`{setting}` has no value; write key=value"))?;
+        if seen.contains(&key) {
+            return Err(format!("`{key}` stands twice; write it once"));
+        }
+        seen.push(key);
         let number = || value.parse::<f64>().map(Some).map_err(|_| format!("{key} `{value}` is not a number"));
         let yes_or_no = || value.parse().map_err(|_| format!("{key} is true or false; got `{value}`"));
         match key {
@@ -151,7 +197,7 @@ pub fn metric_flag(text: &str) -> Result<Metric, String> {
             "floor" => metric.floor = number()?,
             "max" => metric.max = number()?,
             "confident" => metric.confident = yes_or_no()?,
-            "required" => metric.required = yes_or_no()?,
+            "required" => required = Some(yes_or_no()?),
             other => {
                 return Err(format!(
                     "`{other}` is unknown; write margin, relativeMargin, floor, confident, max or required"
@@ -159,6 +205,8 @@ pub fn metric_flag(text: &str) -> Result<Metric, String> {
             }
         }
     }
+    let limits = [metric.margin, metric.relative_margin, metric.floor, metric.max];
+    metric.required = required.unwrap_or_else(|| limits.iter().any(Option::is_some));
     job::rule(&metric)?;
     Ok(metric)
 }
@@ -219,10 +267,15 @@ mod tests {
         let metric = metric_flag("ndcg@10:margin=0.02,floor=0.4,max=0.9,required=false").unwrap();
         assert_eq!((metric.name.as_str(), metric.margin, metric.floor), ("ndcg@10", Some(0.02), Some(0.4)));
         assert_eq!((metric.max, metric.required), (Some(0.9), false));
+        for flag in ["map", "map:", "map:required=false"] {
+            let metric = metric_flag(flag).unwrap();
+            assert!(!metric.required && job::rules(&[metric]).unwrap_err().contains("at least one of"), "{flag}");
+        }
         for (flag, expected) in [
-            ("ndcg@10", "at least one of margin, floor and max"),
+            ("ndcg@10:required=true", "at least one of margin, floor and max"),
             ("ndcg@10:margin", "`margin` has no value"),
             ("ndcg@10:margin=x", "margin `x` is not a number"),
+            ("ndcg@10:margin=0.02,margin=1", "`margin` stands twice"),
             ("ndcg@10:margin=NaN", "margin must be at least"),
             ("ndcg@10:mergin=0.1", "`mergin` is unknown; write margin"),
             ("ndcg@10:margin=0.1,relativeMargin=0.1", "exclude each other"),
@@ -271,6 +324,7 @@ mod tests {
         for (metrics, expected) in [
             ("[]", "metrics must have 1 to 8 entries; got 0"),
             ("[{name: map, floor: 0.1}, {name: map, max: 0.9}]", "`map` stands twice"),
+            ("[{name: map, required: false}]", "at least one of margin, floor and max must be set"),
             ("[{name: map, floor: 2}]", "floor must lie between 0 and 1; got 2"),
             ("[{name: map, flor: 0.2}]", "unknown field `flor`"),
         ] {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::measure::{Answered, Identity, Measured, answers, leave_out, measured};
 use super::plan::{Arm, Gate};
-use super::progress::Progress;
+use super::progress::{Display, Progress};
 use super::repeat;
 use super::report::gather::{self, Found, Told};
 use super::report::keep::{self, Place};
@@ -89,7 +89,7 @@ async fn evaluate(task: &EvaluateTask, run: &str, mounts: Mounts<'_>) -> Result<
         let text = format!("The data set has digest {} where {} was planned.", dataset.digest(), task.dataset_digest);
         return Err(Stopped::new(Cause::InputsChanged, text).into());
     }
-    let mut progress = Progress::new();
+    let mut progress = Progress::new(Display::default());
     let asking = gate.asking(&dataset, baseline.is_some())?;
     let mut measure = async |name, (arm, identity): &(Arm, Identity)| -> Result<Answered, Stopped> {
         answers(name, arm, Some(identity), &dataset, asking, &mut progress).await
@@ -384,6 +384,7 @@ mod tests {
                     let order = super::super::command_line::MeasureOrder {
                         corpus: None,
                         write_run: false,
+                        progress: crate::worker::evaluate::progress::Display::None,
                         files: Files::config_map(mount.path()),
                         gate,
                         candidate: arm(&candidate),
@@ -440,7 +441,8 @@ mod tests {
         let (mount, claim) = (mounted(), tempfile::tempdir().unwrap());
         let (candidate, _) = arm("a", 60).await;
         let (baseline, _) = arm("b", 0).await;
-        let task = reported(task(mount.path(), candidate, Some(baseline)));
+        let mut task = reported(task(mount.path(), candidate, Some(baseline)));
+        task.counting.ignore_identical_ids = true;
         let mounts = Mounts { dataset: mount.path(), report: claim.path() };
         let report = report_of(evaluate(&task, "r1", mounts).await.unwrap());
         let Some(Kept::Written { uri, sha256 }) = &report.report else { panic!("{:?}", report.report) };
@@ -450,12 +452,14 @@ mod tests {
         assert_eq!(*sha256, crate::hex::hex(&<sha2::Sha256 as sha2::Digest>::digest(&html)));
         let html = String::from_utf8(html).unwrap();
         assert!(html.contains("RegressionProven") && html.contains("gate quality, release handbook"));
+        assert!(html.contains("Answers were read with ignoreIdenticalIds ("), "{html}");
         // The runs beside it give the same numbers again, on a laptop.
         let beside = |suffix: &str| page.with_extension("").display().to_string() + suffix;
         let arm = |suffix: &str| Arm::parse(&beside(suffix), None, &[], true).unwrap();
         let order = super::super::command_line::MeasureOrder {
             corpus: None,
             write_run: false,
+            progress: crate::worker::evaluate::progress::Display::None,
             files: Files::config_map(mount.path()),
             gate: Gate::new(task.metrics.clone(), task.statistics.clone(), None, None, Baseline::Stable).unwrap(),
             candidate: arm(".candidate.run"),

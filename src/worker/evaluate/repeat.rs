@@ -121,10 +121,11 @@ fn metric_text(metric: &Metric) -> String {
     if metric.confident {
         settings.push("confident=true".to_owned());
     }
-    if !metric.required {
+    // A name alone says it already.
+    if !metric.required && !settings.is_empty() {
         settings.push("required=false".to_owned());
     }
-    format!("{}:{}", metric.name, settings.join(","))
+    if settings.is_empty() { metric.name.clone() } else { format!("{}:{}", metric.name, settings.join(",")) }
 }
 
 /// A word as a shell reads it.

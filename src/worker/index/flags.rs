@@ -19,7 +19,7 @@ use crate::corpus;
 use crate::store::embedded::read_manifest;
 use crate::store::{Distance, Manifest};
 use crate::worker::encoder;
-use crate::worker::exit::Failure;
+use crate::worker::exit::{Failure, print_result};
 use crate::worker::receipt::{VerifyReport, whole};
 use crate::yaml;
 
@@ -144,10 +144,7 @@ pub async fn run(args: Args) -> Result<(), Ended> {
         self_retrieval_min: spec.data_quality.self_retrieval_min,
     };
     match verify::run(&out, &expected, encoder.as_ref()).await {
-        Ok(verified) => {
-            print!("{}", summary(&out, &manifest, &verified));
-            Ok(())
-        }
+        Ok(verified) => print_result(&summary(&out, &manifest, &verified)).map_err(Ended::Failed),
         Err(failure) => Err(Ended::Failed(set_apart(&out, failure))),
     }
 }

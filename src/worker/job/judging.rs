@@ -33,6 +33,11 @@ pub const MAX_METRICS: usize = 8;
 
 /// The rules of a gate, checked: what the API server checks too, said again for files and stored objects.
 pub fn rules(metrics: &[Metric]) -> Result<Vec<verdict::Rule>, String> {
+    distinct(metrics)?.into_iter().map(|rule| rule.demanding().map_err(|e| e.to_string())).collect()
+}
+
+/// A rule a metric, some of which may only be reported.
+fn distinct(metrics: &[Metric]) -> Result<Vec<verdict::Rule>, String> {
     if metrics.is_empty() || metrics.len() > MAX_METRICS {
         return Err(format!("metrics must have 1 to {MAX_METRICS} entries; got {}", metrics.len()));
     }
@@ -139,6 +144,13 @@ impl Judging {
             rules,
             max_cumulative_drop: most,
         })
+    }
+
+    /// Of metrics that are asked for on the command line: unlike in a gate, a metric may demand nothing. Everything else is
+    /// the default.
+    pub fn of_metrics(metrics: &[Metric]) -> Result<Self, String> {
+        let (rules, statistics) = (distinct(metrics)?, judging(&Statistics::default())?);
+        Ok(Self { rules, statistics, slices: None, max_cumulative_drop: None })
     }
 
     /// What a data set is too small for, said before any run. `compared`: whether there will be a baseline.

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::encoder::{self, Mounts};
-use super::exit::{Failure, finish, job_input, report};
+use super::exit::{Failure, finish, job_input, print_result, report};
 use super::http;
 use super::job::{ProbeTask, Task};
 use super::receipt::{Body, ProbeReport};
@@ -82,8 +82,7 @@ async fn from_flags(args: Args, url: String) -> Result<(), Failure> {
     let found = probe(&of_flags(args, url)?, dimensions, sketch.as_deref()).await?;
     let text = serde_json::to_string_pretty(&found)
         .map_err(|error| Failure::invalid("InternalError", format!("the report cannot be written: {error}")))?;
-    println!("{text}");
-    Ok(())
+    print_result(&format!("{text}\n"))
 }
 
 /// The client, as patient as that of a Job: what passes here passes there.

@@ -58,6 +58,7 @@ pub fn page(gate: &Gate, found: Option<Found<'_>>, judged: &GateJudged, told: &T
             Method::PairedT => "paired differences, bounds of Student's t",
             Method::BoundedMean => "paired differences, bounds of a bounded mean (Gaffke)",
         },
+        counting: gate.counting,
         seen: found.map(|found| seen(&found, told)),
         slices: found.map(|found| slices(gate, found.measured, judged)).unwrap_or_default(),
         facts: found.map(|found| found.measured.facts.clone()),
@@ -302,6 +303,7 @@ mod tests {
                 baseline: compared.then(|| arm("b.run", "d2")),
                 corpus: None,
                 write_run: false,
+                progress: crate::worker::evaluate::progress::Display::None,
             };
             let outcome = measure(&order).await.unwrap_or_else(|stopped| panic!("{stopped}"));
             let spreads = spreads(&outcome.found(), &order.gate);

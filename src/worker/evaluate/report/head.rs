@@ -2,7 +2,7 @@
 
 use super::page::{MetricLine, Numbers, Page, SliceLine};
 use super::text::{change, count, name, shown};
-use super::{MOST_SENTENCE, text};
+use super::{MOST_FACT, MOST_SENTENCE, text};
 use crate::evaluation::verdict::Verdict;
 
 /// The verdict and its key figures.
@@ -13,7 +13,7 @@ pub fn head(page: &Page) -> String {
         format!("<p class=\"subject\">{}</p>\n", name(&page.subject, 200))
     };
     format!(
-        "<header class=\"{}\">\n{subject}<h1>{}<span>{}</span> <small>{}</small></h1>\n<p class=\"lead\">{}</p>\n{}{}\
+        "<header class=\"{}\">\n{subject}<h1>{}<span>{}</span> <small>{}</small></h1>\n<p class=\"lead\">{}</p>\n{}{}{}\
          </header>\n",
         class(page.verdict),
         badge(page.verdict),
@@ -21,6 +21,7 @@ pub fn head(page: &Page) -> String {
         page.reason,
         shown(&page.sentence, MOST_SENTENCE),
         arms(page),
+        warnings(page),
         figures(page)
     )
 }
@@ -81,6 +82,14 @@ fn arms(page: &Page) -> String {
         |baseline| format!(" <span class=\"against\">against</span> baseline {}", name(&baseline.name, 120)),
     );
     format!("<p class=\"arms\">{candidate}{against}</p>\n")
+}
+
+/// What deserves a look: a reader who sees no more than the head must not miss it.
+fn warnings(page: &Page) -> String {
+    let warnings = page.facts.iter().flat_map(|facts| facts.warnings());
+    let items: String =
+        warnings.map(|text| format!("<li><b>Look here:</b> {}</li>\n", shown(text, MOST_FACT))).collect();
+    if items.is_empty() { items } else { format!("<ul class=\"look\">\n{items}</ul>\n") }
 }
 
 /// What one figure is, its value, and what to know of it.

@@ -32,6 +32,8 @@ pub const MAX_BYTES: usize = 2 * 1024 * 1024;
 const STYLE: &str = include_str!("style.css");
 /// Longest sentence: a verdict's fits, the text of an error may be longer.
 const MOST_SENTENCE: usize = 1_200;
+/// Longest fact.
+const MOST_FACT: usize = 400;
 
 /// The page as HTML.
 pub fn html(page: &Page) -> String {

@@ -7,8 +7,10 @@
 
 use serde::Serialize;
 
+use crate::api::gate::{Compat, Missing};
 use crate::evaluation::verdict::Verdict;
 use crate::worker::evaluate::facts::Facts;
+use crate::worker::job::Counting;
 
 /// What a run found.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +27,8 @@ pub struct Page {
     pub confidence_percent: f64,
     /// How differences are judged, in words.
     pub method: &'static str,
+    /// How answers were read.
+    pub counting: Counting,
     /// `None`: nothing was measured.
     pub seen: Option<Seen>,
     pub metrics: Vec<MetricLine>,
@@ -198,6 +202,23 @@ impl SliceLine {
 }
 
 impl Page {
+    /// How answers were read, where that is not the default: without it the numbers of two runs look comparable and are
+    /// not.
+    pub fn counting_in_words(&self) -> Option<String> {
+        let Counting { ignore_identical_ids, missing, compat } = self.counting;
+        let ids = ignore_identical_ids.then_some("ignoreIdenticalIds (a result with the id of its query is removed)");
+        let missing = match missing {
+            Missing::Zero => None,
+            Missing::Drop => Some("missing: drop (a query that an arm did not answer is left out of both)"),
+        };
+        let compat = match compat {
+            Compat::TrecEval10 => None,
+            Compat::TrecEval9 => Some("compat: trec_eval_9 (scores are compared in single precision)"),
+        };
+        let parts: Vec<&str> = [ids, missing, compat].into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| format!("Answers were read with {}.", parts.join(", ")))
+    }
+
     /// The metric that tells most about the verdict: the first required one with the gate's reason, else the first.
     pub fn deciding(&self) -> Option<&MetricLine> {
         self.metrics.get(deciding(&self.metrics, self.reason)?)

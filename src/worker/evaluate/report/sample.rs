@@ -4,6 +4,7 @@ use super::page::{
     AnswerList, Arm, Counts, MetricLine, Numbers, Page, Ranked, Seen, SliceLine, Spread, Worst, WorstQuery,
 };
 use crate::evaluation::verdict::Verdict;
+use crate::worker::job::Counting;
 
 /// Text that tries everything.
 pub const HOSTILE: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>|@team`*_[x](javascript:alert(3))\
@@ -108,6 +109,7 @@ fn page(verdict: Verdict, reason: &'static str, sentence: &str, metrics: Vec<Met
         required_queries: None,
         confidence_percent: 95.0,
         method: "paired differences, bounds of Student's t, sign-flip test",
+        counting: Counting::default(),
         seen: Some(Seen {
             inputs: "a1".repeat(32),
             dataset: "b2".repeat(32),

@@ -1,15 +1,15 @@
 //! Numbers as tables: metrics, slices, and where all of it comes from.
 
+use super::MOST_FACT;
 use super::head::{class, mark};
 use super::page::{Arm, Numbers, Page, Seen, word};
 use super::text::{NONE, change, count, mean, name, or_none, shown};
+use crate::api::gate::Missing;
 use crate::evaluation::verdict::Verdict;
 
 /// Slices that are listed.
 const MOST_SLICES: usize = 200;
 const MOST_NAME: usize = 80;
-/// Longest fact.
-const MOST_FACT: usize = 400;
 
 /// A row a metric.
 pub fn metrics(page: &Page) -> String {
@@ -53,9 +53,8 @@ pub fn slices(page: &Page) -> String {
 /// What is told of domains and slices beside the metrics.
 pub fn domains(page: &Page) -> String {
     let Some(facts) = &page.facts else { return String::new() };
-    let warnings = facts.warnings().iter().map(|warning| format!("<b>Look here:</b> {}", shown(warning, MOST_FACT)));
     let lines = facts.of_domains().into_iter().map(|line| shown(&line, MOST_FACT));
-    let items: Vec<String> = warnings.chain(lines).map(|item| format!("<li>{item}</li>\n")).collect();
+    let items: Vec<String> = lines.map(|item| format!("<li>{item}</li>\n")).collect();
     if items.is_empty() {
         return String::new();
     }
@@ -114,6 +113,7 @@ pub fn provenance(page: &Page) -> String {
     let mut html = "<section>\n<h2>How it was measured</h2>\n".to_owned();
     if let Some(seen) = &page.seen {
         html.push_str(&counts(page, seen));
+        html.extend(page.counting_in_words().map(|text| format!("<p>{}</p>\n", shown(&text, MOST_FACT))));
         html.push_str(&digests(seen));
     }
     if !page.repeat.is_empty() {
@@ -132,14 +132,24 @@ fn counts(page: &Page, seen: &Seen) -> String {
         format!("the candidate answered {}", answered(counts.answered_by_candidate)),
     ];
     parts.extend(counts.answered_by_baseline.map(|n| format!("the baseline {}", answered(n))));
+    // What was asked counts as answered, with or without a list.
+    let missing = |arm: &str, answered: u64| {
+        let left_out = match page.counting.missing {
+            Missing::Zero => false,
+            Missing::Drop => answered < counts.judged,
+        };
+        let fate = if left_out { "left out of both arms" } else { "they count 0" };
+        format!("not named by the {arm}'s run ({fate})")
+    };
     let extra = [
-        (counts.missing_in_candidate, "not named by the candidate's run (they count 0)"),
-        (counts.missing_in_baseline, "not named by the baseline's run (they count 0)"),
+        (counts.missing_in_candidate, missing("candidate", counts.answered_by_candidate)),
+        (counts.missing_in_baseline, missing("baseline", counts.answered_by_baseline.unwrap_or_default())),
         (
             counts.without_relevant_document,
-            "without a relevant document (metrics of relevance count them as 0 in the means, and in no comparison)",
+            "without a relevant document (metrics of relevance count them as 0 in the means, and in no comparison)"
+                .to_owned(),
         ),
-        (counts.unjudged, "without judgments (not counted)"),
+        (counts.unjudged, "without judgments (not counted)".to_owned()),
     ];
     let extra = extra.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", count(*n as u64)));
     parts.extend(extra);

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::worker::evaluate::facts::Facts;
 use crate::worker::evaluate::report::page::{Counts, MetricLine, Numbers, Page, SliceLine};
+use crate::worker::job::Counting;
 
 /// The one object that `--output json` prints.
 #[derive(Serialize)]
@@ -15,6 +16,7 @@ struct Summary<'a> {
     required_queries: Option<u64>,
     /// Absent when nothing was measured.
     inputs: Option<&'a str>,
+    counting: Counting,
     queries: Option<Queries>,
     metrics: Vec<Metric<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -75,6 +77,7 @@ pub fn json(page: &Page) -> serde_json::Result<String> {
         message: &page.sentence,
         required_queries: page.required_queries,
         inputs: page.seen.as_ref().map(|seen| seen.inputs.as_str()),
+        counting: page.counting,
         queries: page.seen.as_ref().map(|seen| queries(seen.counts)),
         metrics: page.metrics.iter().map(metric).collect(),
         slices: page.slices.iter().map(slice).collect(),

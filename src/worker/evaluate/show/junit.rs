@@ -35,7 +35,7 @@ pub fn junit(page: &Page) -> String {
     let mut cases = vec![Case {
         name: "gate".to_owned(),
         outcome: outcome(page.verdict, page.reason, &page.sentence, true),
-        text: page.sentence.clone(),
+        text: told(page),
     }];
     cases.extend(page.metrics.iter().map(metric));
     cases.extend(page.slices.iter().map(|line| slice(page, line)));
@@ -50,17 +50,22 @@ pub fn junit(page: &Page) -> String {
     let mut xml = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites {counts}>\n");
     let _ = writeln!(xml, "  <testsuite name=\"{}\" {counts}>", escaped(name));
     if let Some(seen) = &page.seen {
-        let _ = writeln!(
-            xml,
-            "    <properties>\n      <property name=\"inputs\" value=\"{}\"/>\n      <property name=\"dataset\" \
-             value=\"{}\"/>\n    </properties>",
-            escaped(&seen.inputs),
-            escaped(&seen.dataset)
-        );
+        let counting = page.counting_in_words().map(|text| ("counting", text));
+        let properties =
+            [("inputs", seen.inputs.clone()), ("dataset", seen.dataset.clone())].into_iter().chain(counting);
+        let properties = properties
+            .map(|(name, value)| format!("      <property name=\"{name}\" value=\"{}\"/>\n", escaped(&value)));
+        let _ = writeln!(xml, "    <properties>\n{}    </properties>", properties.collect::<String>());
     }
     cases.iter().for_each(|case| write(&mut xml, case));
     xml.push_str("  </testsuite>\n</testsuites>\n");
     xml
+}
+
+/// The sentence, and what deserves a look.
+fn told(page: &Page) -> String {
+    let warnings = page.facts.iter().flat_map(|facts| facts.warnings());
+    warnings.fold(page.sentence.clone(), |text, warning| format!("{text} Warning: {warning}"))
 }
 
 fn metric(line: &MetricLine) -> Case {

@@ -46,6 +46,7 @@ pub fn markdown(page: &Page) -> String {
         text.extend(facts.warnings().iter().map(|warning| format!("\n- ⚠️ {}", escaped(warning))));
         text.push('\n');
     }
+    text.extend(page.counting_in_words().map(|line| format!("\n{}\n", escaped(&line))));
     if let Some(seen) = &page.seen {
         let short: String = seen.inputs.chars().take(12).collect();
         let queries = seen.counts.judged;

@@ -41,6 +41,7 @@ pub fn table(page: &Page) -> String {
             text.push_str(&format!("warning: {warning}\n"));
         }
     }
+    text.extend(page.counting_in_words().map(|line| format!("{line}\n")));
     text.push_str(&format!("{} ({}): {}", page.verdict, page.reason, page.sentence));
     text
 }
