@@ -1,6 +1,7 @@
 //! The numbers of one or two arms on one query set: a row a metric, and rows of its slices.
 //!
-//! Invariants: a judged query that an arm did not answer counts 0; queries on which a metric cannot differ, such as
+//! Invariants: a judged query that an arm did not answer counts 0 in its mean, and one that the baseline did not answer is
+//! not in the paired test; queries on which a metric cannot differ, such as
 //! those without a relevant document, count in the means and not in the paired test (their difference is 0 by
 //! construction); a query without nuggets is in no row of a metric of nuggets; a row is rounded to six
 //! decimals, so that the receipt, the command line and the operator judge the same numbers.
@@ -77,7 +78,7 @@ pub fn compare(
     let arms = Arms {
         candidate: values(dataset, &metrics, candidate),
         baseline: baseline.map(|run| values(dataset, &metrics, run)),
-        roles: metrics.iter().map(|metric| roles(dataset, *metric)).collect(),
+        roles: metrics.iter().map(|metric| roles(dataset, *metric, baseline)).collect(),
         clusters: criteria.statistics.cluster_by.as_deref().map(|key| clusters(dataset, key)),
         statistics: criteria.statistics,
         inputs,
@@ -109,17 +110,22 @@ pub fn compare(
 enum Role {
     /// It has nothing that the metric counts.
     None,
-    /// It counts in the mean; every list has the same value.
+    /// It counts in the mean; every list has the same value, or the baseline did not answer it.
     Mean,
     /// It counts in the mean and in the paired test.
     Test,
 }
 
-fn roles(dataset: &Dataset, metric: Metric) -> Vec<Role> {
-    let of_query = |(_, judgments)| match (metric.counts(judgments), metric.can_differ(judgments)) {
-        (false, _) => Role::None,
-        (true, false) => Role::Mean,
-        (true, true) => Role::Test,
+/// A query that the baseline did not answer is compared with nothing: the 0 that it counts in the baseline's mean would be a
+/// win of any candidate. What the candidate did not answer is lost.
+fn roles(dataset: &Dataset, metric: Metric, baseline: Option<&Run>) -> Vec<Role> {
+    let of_query = |(query, judgments): (&str, _)| {
+        let answered = baseline.is_none_or(|baseline| baseline.answered(query));
+        match (metric.counts(judgments), metric.can_differ(judgments) && answered) {
+            (false, _) => Role::None,
+            (true, false) => Role::Mean,
+            (true, true) => Role::Test,
+        }
     };
     dataset.judged().map(of_query).collect()
 }
@@ -386,6 +392,7 @@ mod tests {
             let hits = hits.iter().map(|(d, s)| Hit { document: (*d).to_owned(), score: *s }).collect();
             run.insert((*query).to_owned(), hits);
         }
+        run.found_nothing();
         run
     }
 

@@ -214,6 +214,8 @@ impl Packed {
 pub struct Run {
     compat: Compat,
     lists: BTreeMap<String, Packed>,
+    /// Whether a query without a list was asked and nothing was found.
+    found_nothing: bool,
 }
 
 impl PartialEq for Run {
@@ -227,7 +229,7 @@ impl PartialEq for Run {
 impl Run {
     /// A run without a list.
     pub fn new(compat: Compat) -> Self {
-        Self { compat, lists: BTreeMap::new() }
+        Self { compat, lists: BTreeMap::new(), found_nothing: false }
     }
 
     /// Takes the list of one query.
@@ -243,6 +245,16 @@ impl Run {
     /// The list of one query; `None` if the arm gave none.
     pub fn list(&self, query: &str) -> Option<List<'_>> {
         self.lists.get(query).map(Packed::list)
+    }
+
+    /// From here on a query without a list was asked, and nothing was found.
+    pub fn found_nothing(&mut self) {
+        self.found_nothing = true;
+    }
+
+    /// Whether the arm answered a query, be it with nothing.
+    pub fn answered(&self, query: &str) -> bool {
+        self.found_nothing || self.lists.contains_key(query)
     }
 
     /// Ids of the queries, bytewise ascending.

@@ -77,7 +77,7 @@ impl Run {
         if lists.is_empty() {
             return Err(RunError::Empty { file: file.to_owned() });
         }
-        Ok((Self { compat, lists }, lines.digest()))
+        Ok((Self { compat, lists, found_nothing: false }, lines.digest()))
     }
 
     /// Writes a TREC run file; scores keep every digit. An id with a space cannot stand in such a file.

@@ -15,7 +15,7 @@
 use std::collections::BTreeSet;
 
 use super::evidence::{ROUNDING, Row, SliceRow};
-use super::{Criteria, Evidence, Method, Statistics, guarded};
+use super::{Coverage, Criteria, Evidence, Method, Statistics, guarded};
 use crate::evaluation::holm;
 use crate::evaluation::paired::{DRAWS, EXACT_UP_TO, t_quantile};
 
@@ -33,8 +33,7 @@ pub(super) fn unsound(criteria: &Criteria<'_>, evidence: &Evidence) -> Option<St
         return Some(format!("{} metrics have numbers, the gate has {}", evidence.rows.len(), criteria.rules.len()));
     }
     let named = criteria.rules.iter().zip(&evidence.rows);
-    let check =
-        |subject: String, row| Check { subject, row, statistics: criteria.statistics, queries: coverage.queries };
+    let check = |subject: String, row| Check { subject, row, statistics: criteria.statistics, coverage };
     named
         .map(|(rule, row)| check(rule.metric().to_string(), row))
         .find_map(|check| check.broken())
@@ -64,7 +63,7 @@ fn slices(criteria: &Criteria<'_>, evidence: &Evidence) -> Option<String> {
         if !seen.insert((&found.name, found.metric)) {
             return Some(format!("{subject} stands twice"));
         }
-        Check { subject, row: &found.row, statistics: criteria.statistics, queries }
+        Check { subject, row: &found.row, statistics: criteria.statistics, coverage: &evidence.coverage }
             .broken_slice(found, evidence.guardrails.unwrap_or(0))
     })
 }
@@ -101,8 +100,7 @@ struct Check<'a> {
     subject: String,
     row: &'a Row,
     statistics: &'a Statistics,
-    /// Queries that were asked.
-    queries: u64,
+    coverage: &'a Coverage,
 }
 
 /// The numbers of a comparison that is there in full.
@@ -151,7 +149,7 @@ impl Check<'_> {
             [("candidate", Some(row.candidate)), ("baseline", row.baseline), ("lower mean", row.candidate_lower)];
         let lower = || {
             // A mean of so many values shrinks at least by what they could have missed.
-            let units = if row.baseline.is_some() { self.queries } else { row.units() };
+            let units = if row.baseline.is_some() { self.coverage.queries } else { row.units() };
             let missed = self.statistics.alpha.powf(1.0 / count(units));
             // With clusters a unit weighs as much as its queries.
             let most = if row.clusters.is_some() { row.candidate } else { row.candidate * missed };
@@ -168,8 +166,8 @@ impl Check<'_> {
         if row.n == 0 && some {
             return Some("no query was compared, and yet there are numbers of a comparison".to_owned());
         }
-        if row.n > self.queries {
-            return Some(format!("{} queries count of {} that were asked", shown(row.n), self.queries));
+        if row.n > self.coverage.queries {
+            return Some(format!("{} queries count of {} that were asked", shown(row.n), self.coverage.queries));
         }
         if row.units() > row.n || (row.n > 0 && row.units() == 0) {
             return Some(format!("{} clusters are made of {} queries", shown(row.units()), row.n));
@@ -178,7 +176,8 @@ impl Check<'_> {
         Some(format!("{} changed of {}", shown(changed), row.units()))
     }
 
-    /// Queries on which lists cannot differ count in the means and not in D.
+    /// Queries on which lists cannot differ count in the means and not in D; so do those that the baseline did not answer, and
+    /// there the candidate may have all.
     fn means(&self) -> Option<String> {
         let row = self.row;
         let found = row.candidate - row.baseline?;
@@ -187,8 +186,11 @@ impl Check<'_> {
             (None, 0) => 0.0,
             (None, _) => return None,
         };
-        let whole = d * count(row.n) / count(self.queries.max(1));
-        let (low, high) = (d.min(whole) - ROUNDING, d.max(whole) + ROUNDING);
+        let Coverage { queries, baseline, .. } = *self.coverage;
+        let whole = d * count(row.n) / count(queries.max(1));
+        let unanswered = baseline.map_or(0, |answered| queries.saturating_sub(answered));
+        let won = count(unanswered) / count(row.n.max(1));
+        let (low, high) = (d.min(whole) - ROUNDING, d.max(whole) + won + ROUNDING);
         (!(low..=high).contains(&found))
             .then(|| format!("the means differ by {found:.6}, the queries by {d:.6} in the mean"))
     }

@@ -16,7 +16,7 @@ use super::report::gather::{self, Found, Told};
 use super::report::page::Page;
 use super::stopped::Stopped;
 use super::{Args, Output, OutputTo, block_on, pod, repeat, report, show};
-use crate::api::gate::{Baseline, Missing};
+use crate::api::gate::Baseline;
 use crate::evaluation::dataset::{Dataset, Files, Form};
 use crate::evaluation::verdict::{GateJudged, Verdict, judge};
 use crate::worker::exit::{self, Failure};
@@ -187,22 +187,28 @@ pub async fn measure(order: &MeasureOrder) -> Result<Outcome, Stopped> {
     let seen = inputs(&dataset, gate, &candidate.identity, baseline.as_ref().map(|b| &b.identity));
     leave_out(&mut dataset, gate.counting, &candidate, baseline.as_ref());
     let measured = measured(&dataset, gate, seen, &candidate, baseline.as_ref())?;
-    let counts_0 = |arm: &Answered| match gate.counting.missing {
-        Missing::Zero => true,
-        Missing::Drop => arm.found_nothing,
-    };
     if !dataset.left_out().is_empty() {
         exit::tell(&format!(
             "note: {} judged queries lack an answer of an arm and are left out",
             dataset.left_out().len()
         ));
     }
-    let (of_candidate, of_baseline) = measured.comparison.missing;
-    let arms = [("candidate", Some(&candidate), of_candidate), ("baseline", baseline.as_ref(), of_baseline)];
-    for (name, _, missing) in arms.iter().filter(|(_, arm, missing)| *missing > 0 && arm.is_some_and(counts_0)) {
-        exit::tell(&format!("note: {missing} judged queries have no answer of the {name}; they count 0"));
+    for note in missing(&dataset, &measured, baseline.as_ref()) {
+        exit::tell(&format!("note: {note}"));
     }
     Ok(Outcome { dataset, candidate, baseline, measured })
+}
+
+/// What becomes of the queries that an arm did not name and that were not left out.
+fn missing(dataset: &Dataset, measured: &Measured, baseline: Option<&Answered>) -> Vec<String> {
+    let (of_candidate, of_baseline) = measured.comparison.missing;
+    let left = |missing: usize| missing.saturating_sub(dataset.left_out().len());
+    let unanswered = baseline.is_some_and(|arm| dataset.judged().any(|(query, _)| !arm.run.answered(query)));
+    let in_test = if unanswered { ", and are not compared" } else { "" };
+    let note = |name: &str, n: usize, more: &str| {
+        (left(n) > 0).then(|| format!("{n} judged queries have no answer of the {name}; they count 0{more}"))
+    };
+    [note("candidate", of_candidate, ""), note("baseline", of_baseline, in_test)].into_iter().flatten().collect()
 }
 
 /// The verdict of a run, by the function that the operator uses.

@@ -27,9 +27,6 @@ pub struct Answered {
     pub run: Run,
     /// Judged queries that count as answered.
     pub answered: usize,
-    /// Whether queries that the run does not name were asked and found nothing: they are answers of value 0, and none is
-    /// left out for them.
-    pub found_nothing: bool,
     /// Domains of the first documents, as far as they are told.
     pub domains: Domains,
     /// How far the domains of its documents lie apart; or why it is not known, where it was asked.
@@ -114,14 +111,12 @@ fn read(name: &str, file: &RunFile, dataset: &Dataset, asking: Asking) -> Result
     if !allow_missing && Coverage::is_low(named as u64, dataset.judged_count() as u64) {
         return Err(too_few_named(name, file, dataset, &run));
     }
-    let found_nothing = *allow_missing;
-    let answered = match counting.missing {
-        Missing::Zero => dataset.judged_count(),
-        Missing::Drop if found_nothing => dataset.judged_count(),
-        Missing::Drop => named,
-    };
+    if *allow_missing {
+        run.found_nothing();
+    }
+    let answered = dataset.judged().filter(|(query, _)| run.answered(query)).count();
     let identity = Identity { revision: "run".to_owned(), content_digest: hex(&digest), fingerprint: String::new() };
-    Ok(Answered { identity, run, answered, found_nothing, domains: Domains::new(), silhouette: Ok(None) })
+    Ok(Answered { identity, run, answered, domains: Domains::new(), silhouette: Ok(None) })
 }
 
 fn too_few_named(name: &str, file: &Path, dataset: &Dataset, run: &Run) -> Stopped {
@@ -165,7 +160,7 @@ pub fn leave_out(dataset: &mut Dataset, counting: Counting, candidate: &Answered
     match counting.missing {
         Missing::Zero => {}
         Missing::Drop => {
-            let has = |arm: &Answered, query: &str| arm.found_nothing || arm.run.list(query).is_some();
+            let has = |arm: &Answered, query: &str| arm.run.answered(query);
             dataset.keep(|query| has(candidate, query) && baseline.is_none_or(|baseline| has(baseline, query)));
         }
     }
@@ -187,7 +182,7 @@ pub async fn asked(
     let Answers { run, answered, domains } = ask(searcher, name, dataset, asking, progress).await?;
     // Behind the questions, which must not wait for it.
     let silhouette = searcher.silhouette().await;
-    Ok(Answered { identity, run, answered, found_nothing: false, domains, silhouette })
+    Ok(Answered { identity, run, answered, domains, silhouette })
 }
 
 fn changed(name: &str, expected: &Identity, found: &Identity) -> Stopped {
