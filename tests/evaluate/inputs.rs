@@ -300,6 +300,18 @@ fn nuggets_are_counted_where_there_are_some() {
 }
 
 #[test]
+fn a_check_refuses_what_a_run_would_refuse() {
+    let place = Place::new(3);
+    let metric = ["--metric", "taskSuccess@10:floor=0.5"];
+    let check = place.evaluate(&[&["--check"], &metric[..]].concat());
+    assert_eq!(code(&check), 42, "{}", out(&check));
+    assert!(err(&check).contains("taskSuccess@10 counts nuggets, and the data set has none"), "{}", err(&check));
+    let nuggets = place.write("nuggets.jsonl", "{\"query_id\":\"q000\",\"nugget_id\":\"n\",\"doc_ids\":[\"d000\"]}\n");
+    let check = place.evaluate(&[&["--check", "--nuggets", &nuggets], &metric[..]].concat());
+    assert_eq!(code(&check), 0, "{}", err(&check));
+}
+
+#[test]
 fn slices_of_a_file_serve_a_gate() {
     let place = Place::new(60);
     let run = place.run("c.run", 60, |_| 1);

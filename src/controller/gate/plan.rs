@@ -137,7 +137,7 @@ impl Pass<'_> {
             Outcome::Failed { error, fault: Fault::Invalid, .. } => {
                 observed.check.job.iter().for_each(|job| self.plan.expire(job, KEEP_FAILED));
                 let text = format!(
-                    "{} {WAIT} Correct the file; to check it at once, delete Job {}.",
+                    "{} {WAIT} A gate that is corrected is checked anew by itself; after a corrected file delete Job {}.",
                     attempt::told(&error),
                     self.check_name
                 );

@@ -117,8 +117,7 @@ fn check_output(outputs: &[OutputTo]) -> Result<Output, String> {
 
 fn check(output: Output, files: &Files, gate: Option<&Gate>) -> Result<(), Failure> {
     let dataset = Dataset::read(files).map_err(Stopped::from)?;
-    let (slices, cluster_by) = gate.map(pod::grouping).unwrap_or_default();
-    let found = pod::report(&dataset, slices, cluster_by)?;
+    let found = pod::report(&dataset, gate)?;
     let advice = gate.map(|gate| said_in_advance(&dataset, gate)).transpose()?.flatten();
     match output {
         Output::Json => {
@@ -148,8 +147,7 @@ fn check(output: Output, files: &Files, gate: Option<&Gate>) -> Result<(), Failu
 }
 
 fn said_in_advance(dataset: &Dataset, gate: &Gate) -> Result<Option<String>, Stopped> {
-    let (by, cluster_by) = pod::grouping(gate);
-    Ok(gate.judging.advice(&pod::report(dataset, by, cluster_by)?, gate.baseline == Baseline::Stable))
+    Ok(gate.judging.advice(&pod::report(dataset, Some(gate))?, gate.baseline == Baseline::Stable))
 }
 
 /// What a run on the command line found.

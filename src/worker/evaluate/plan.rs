@@ -88,8 +88,9 @@ impl Gate {
         gate.map(|gate| Self { spec_digest, ..gate.counting(counting) }).map_err(wrong)
     }
 
-    /// What the arms are asked for, if the data set has what the metrics read and no more slices than can be judged.
-    pub fn asking(&self, dataset: &Dataset, compared: bool) -> Result<Asking, Stopped> {
+    /// Looks whether the data set has what the metrics read, and no more slices than can be judged: the same in a check and
+    /// in a run.
+    pub fn fits(&self, dataset: &Dataset) -> Result<(), Stopped> {
         let mut of_nuggets =
             self.judging.rules.iter().map(|rule| rule.metric()).filter(|metric| metric.needs_nuggets());
         if let Some(metric) = of_nuggets.find(|_| dataset.with_nuggets() == 0) {
@@ -98,6 +99,12 @@ impl Gate {
             return Err(Stopped::new(Cause::DatasetInvalid, text));
         }
         slice::check(dataset, self.judging.slices.as_ref().map(SliceRules::by).unwrap_or_default())?;
+        Ok(())
+    }
+
+    /// What the arms are asked for, if the data set fits the gate.
+    pub fn asking(&self, dataset: &Dataset, compared: bool) -> Result<Asking, Stopped> {
+        self.fits(dataset)?;
         let all_ids = self.judging.rules.iter().any(|rule| rule.metric().needs_pool());
         Ok(Asking { depth: self.depth(dataset, compared), counting: self.counting, all_ids })
     }

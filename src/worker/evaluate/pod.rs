@@ -13,10 +13,10 @@ use super::show;
 use super::stopped::{Cause, Stopped};
 use crate::api::gate::{Baseline, Dataset as DatasetSpec, DatasetFormat};
 use crate::evaluation::dataset::{Dataset, Files};
-use crate::evaluation::slice::{self, clusters, distinct, slices};
+use crate::evaluation::slice::{clusters, distinct, slices};
 use crate::evaluation::verdict::{Evidence, GateJudged, Judged, Reason, SliceRules, Verdict, judge};
 use crate::worker::exit::Failure;
-use crate::worker::job::{self, CheckTask, EvaluateTask, JobInput, Task, paths};
+use crate::worker::job::{self, AskedOfDataset, CheckTask, EvaluateTask, JobInput, Task, paths};
 use crate::worker::path;
 use crate::worker::receipt::{Body, CheckReport, Counts, EvaluateReport, Kept, MAX_SLICES, whole};
 
@@ -36,30 +36,40 @@ pub fn carry_out(input: &JobInput) -> Result<Body, Failure> {
 }
 
 fn check(task: &CheckTask, mount: &Path) -> Result<Body, Failure> {
+    let gate = task.gate.as_ref().map(asked).transpose()?;
     let dataset = Dataset::read(&files(&task.dataset, mount)?).map_err(Stopped::from)?;
-    Ok(Body::Check(report(&dataset, &task.slices, task.cluster_by.as_deref())?))
+    Ok(Body::Check(match gate {
+        Some(gate) => report(&dataset, Some(&gate))?,
+        None => counted(&dataset, &task.slices, task.cluster_by.as_deref()),
+    }))
 }
 
-/// The metadata keys by which a gate groups queries: slices, clusters.
-pub fn grouping(gate: &Gate) -> (&[String], Option<&str>) {
+fn asked(of: &AskedOfDataset) -> Result<Gate, Failure> {
+    Gate::new(of.metrics.clone(), of.statistics.clone(), of.slices.clone(), None, of.baseline)
+        .map_err(|text| Failure::invalid("InvalidSpec", text))
+}
+
+/// What a check reports, if the data set fits the gate.
+pub fn report(dataset: &Dataset, gate: Option<&Gate>) -> Result<CheckReport, Stopped> {
+    let Some(gate) = gate else { return Ok(counted(dataset, &[], None)) };
+    gate.fits(dataset)?;
     let by = gate.judging.slices.as_ref().map(SliceRules::by).unwrap_or_default();
-    (by, gate.judging.statistics.cluster_by.as_deref())
+    Ok(counted(dataset, by, gate.judging.statistics.cluster_by.as_deref()))
 }
 
-/// What a check reports. `by`: keys of slices; `cluster_by`: key of clusters.
-pub fn report(dataset: &Dataset, by: &[String], cluster_by: Option<&str>) -> Result<CheckReport, Stopped> {
-    slice::check(dataset, by)?;
+/// `by`: keys of slices; `cluster_by`: key of clusters.
+fn counted(dataset: &Dataset, by: &[String], cluster_by: Option<&str>) -> CheckReport {
     let mut slices: Vec<(String, i64)> =
         slices(dataset, by).into_iter().map(|slice| (slice.name, whole(slice.queries.len()))).collect();
     slices.sort_by_key(|(_, queries)| Reverse(*queries));
     slices.truncate(MAX_SLICES);
-    Ok(CheckReport {
+    CheckReport {
         digest: dataset.digest().to_owned(),
         queries: whole(dataset.judged_count()),
         judgments: whole(dataset.judgment_count()),
         clusters: cluster_by.map(|key| whole(distinct(&clusters(dataset, key)))),
         slices,
-    })
+    }
 }
 
 /// Where the volumes of a run lie.
@@ -533,13 +543,40 @@ mod tests {
     #[test]
     fn a_check_reports_digest_and_counts_and_refuses_with_file_and_line() {
         let mount = mounted();
-        let task = CheckTask { dataset: spec(), slices: Vec::new(), cluster_by: None };
+        let task = CheckTask { dataset: spec(), gate: None, slices: Vec::new(), cluster_by: None };
         let Ok(Body::Check(found)) = check(&task, mount.path()) else { panic!("no check") };
         assert_eq!((found.queries, found.judgments, found.digest.len()), (150, 150, 64));
         std::fs::write(mount.path().join("qrels.tsv"), "q1\td\t1\n").unwrap();
         let failure = check(&task, mount.path()).unwrap_err();
         assert_eq!(failure.code(), 42);
         assert!(failure.to_string().contains("qrels.tsv:1: found a judgment"), "{failure}");
+    }
+
+    /// Of a gate as users write it.
+    fn check_of(retrieval: &str) -> CheckTask {
+        let text = format!("dataset: {{from: {{configMap: {{name: d}}}}}}\n{retrieval}");
+        let gate: crate::api::gate::RetrievalGate = crate::yaml::read(&text).unwrap();
+        CheckTask { dataset: spec(), gate: Some(AskedOfDataset::of(&gate)), slices: Vec::new(), cluster_by: None }
+    }
+
+    #[test]
+    fn a_check_looks_at_what_the_metrics_read() {
+        let mount = mounted();
+        let task = check_of("metrics: [{name: mrr, margin: 0.05}, {name: taskRecall@10, floor: 0.5}]");
+        let failure = check(&task, mount.path()).unwrap_err();
+        assert!(matches!(&failure, Failure::Invalid { reason, .. } if reason == "DatasetInvalid"), "{failure:?}");
+        assert!(failure.to_string().contains("taskRecall@10 counts nuggets, and the data set has none"), "{failure}");
+        let nugget = r#"{"query_id":"q1","nugget_id":"a","doc_ids":["d1"]}"#;
+        std::fs::write(mount.path().join("nuggets.jsonl"), nugget).unwrap();
+        check(&task, mount.path()).unwrap();
+    }
+
+    #[test]
+    fn the_check_of_an_earlier_operator_counts_what_it_names() {
+        let text = r#"{"dataset":{"from":{"configMap":{"name":"d"}}},"slices":["part"],"clusterBy":"source"}"#;
+        let task: CheckTask = serde_json::from_str(text).unwrap();
+        let Body::Check(found) = check(&task, mounted().path()).unwrap() else { panic!("no check") };
+        assert_eq!((found.clusters, found.slices[0].clone()), (Some(75), ("part=rest".to_owned(), 100)));
     }
 
     #[test]

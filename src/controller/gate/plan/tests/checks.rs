@@ -40,6 +40,9 @@ fn the_job_reads_what_the_spec_names() {
     );
     let input: Value = serde_json::from_str(container["env"][0]["value"].as_str().unwrap()).unwrap();
     assert_eq!(input["task"]["check"]["dataset"]["split"], "dev");
+    let gate = &input["task"]["check"]["gate"];
+    assert_eq!((&gate["metrics"][0]["name"], &gate["metrics"][1]["margin"]), (&json!("ndcg@10"), &json!(0.02)));
+    assert_eq!(gate["baseline"], "Stable");
     assert_eq!(input["run"], job["metadata"]["name"]);
 }
 
@@ -68,7 +71,7 @@ fn slices_and_clusters_are_counted_and_told_when_they_are_too_small() {
     let mut w = world(spec.clone());
     w.settle();
     let job = w.jobs.values().next().unwrap().to_string();
-    assert!(job.contains(r#"\"slices\":[\"domain\"],\"clusterBy\":\"source\""#), "{job}");
+    assert!(job.contains(r#"\"clusterBy\":\"source\"},\"slices\":{\"by\":[\"domain\"]"#), "{job}");
     let receipt = json!({"kind": "check", "digest": "d", "queries": 500, "judgments": 900, "clusters": 148,
         "slices": [["domain=tax", 352], ["domain=legal", 148]]});
     w.end("Complete", 0, &receipt).settle().usable("148 clusters can certify a margin of .021 at best");
