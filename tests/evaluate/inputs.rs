@@ -329,6 +329,45 @@ fn slices_of_a_file_serve_a_gate() {
     assert_eq!(code(&output), 0, "{}", err(&output));
 }
 
+#[test]
+fn a_key_that_no_query_has_takes_no_guard_away_in_silence() {
+    let place = Place::new(60);
+    // The key is there, but only the query without an answer has it.
+    let run = place.run("c.run", 60, |_| 1);
+    let answered = std::fs::read_to_string(&run).unwrap();
+    let rest: String = answered.lines().filter(|line| !line.starts_with("q000 ")).map(|l| format!("{l}\n")).collect();
+    let run = place.write("c.run", &rest);
+    let labels = place.write("slices.tsv", "q000\tdomain\tlaw\n");
+    let judge = |more: &str, flags: &[&str]| {
+        let gate = place.write(
+            "gate.yaml",
+            &format!(
+                "apiVersion: ragops.dev/v1alpha1\nkind: EvalGate\nmetadata: {{name: g}}\nspec:\n  retrieval:\n    dataset: \
+                 {{from: {{configMap: {{name: d}}}}}}\n    missing: drop\n    metrics: [{{name: mrr, margin: 0.06}}]\n    \
+                 {more}\n"
+            ),
+        );
+        place.evaluate(&[&["--output", "json", "--gate", &gate, "--slices", &labels], flags].concat())
+    };
+    let arms = ["--candidate", run.as_str(), "--baseline", run.as_str(), "--allow-missing"];
+    for (more, expected) in [
+        ("slices: {by: [domian]}", "slices.by names `domian`"),
+        ("slices: {by: [domain], required: [domain=legal]}", "slices.required names `domain=legal`"),
+        ("statistics: {clusterBy: souce}", "statistics.clusterBy names `souce`"),
+    ] {
+        let check = judge(more, &["--check"]);
+        assert_eq!(code(&check), 42, "{more}: {}", out(&check));
+        assert!(err(&check).contains(expected), "{more}: {}", err(&check));
+        let output = judge(more, &arms);
+        let found = summary(&output);
+        assert_eq!((code(&output), &found["reason"]), (4, &json!("DatasetInvalid")), "{more}: {}", out(&output));
+        assert!(found["message"].as_str().unwrap().contains(expected), "{more}: {}", out(&output));
+    }
+    for more in ["slices: {by: [domain]}", "statistics: {clusterBy: domain}"] {
+        assert_eq!((code(&judge(more, &["--check"])), code(&judge(more, &arms))), (0, 0), "{more}");
+    }
+}
+
 /// A run file of `queries` times 1,000 lines, of which the last is malformed.
 fn long_run(place: &Place, queries: usize) -> String {
     let mut text = String::new();

@@ -88,8 +88,8 @@ impl Gate {
         gate.map(|gate| Self { spec_digest, ..gate.counting(counting) }).map_err(wrong)
     }
 
-    /// Looks whether the data set has what the metrics read, and no more slices than can be judged: the same in a check and
-    /// in a run.
+    /// Looks whether the data set has what the metrics read and what queries are grouped by: the same in a check and in a run,
+    /// and before anything is left out.
     pub fn fits(&self, dataset: &Dataset) -> Result<(), Stopped> {
         let mut of_nuggets =
             self.judging.rules.iter().map(|rule| rule.metric()).filter(|metric| metric.needs_nuggets());
@@ -98,7 +98,10 @@ impl Gate {
                 format!("{metric} counts nuggets, and the data set has none; add nuggets.jsonl (--nuggets FILE)");
             return Err(Stopped::new(Cause::DatasetInvalid, text));
         }
-        slice::check(dataset, self.judging.slices.as_ref().map(SliceRules::by).unwrap_or_default())?;
+        let slices = self.judging.slices.as_ref();
+        let by = slices.map(SliceRules::by).unwrap_or_default();
+        let required = slices.map(SliceRules::required).unwrap_or_default();
+        slice::check(dataset, by, required, self.judging.statistics.cluster_by.as_deref())?;
         Ok(())
     }
 

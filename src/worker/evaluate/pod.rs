@@ -572,6 +572,24 @@ mod tests {
     }
 
     #[test]
+    fn a_check_looks_at_what_queries_are_grouped_by() {
+        let mount = mounted();
+        let told = |gate: &str| {
+            let failure = check(&check_of(&format!("metrics: [{{name: mrr, margin: 0.05}}]\n{gate}")), mount.path());
+            failure.map(|_| ()).map_err(|failure| (failure.code(), failure.to_string()))
+        };
+        assert_eq!(told("slices: {by: [part], required: [part=third]}\nstatistics: {clusterBy: source}"), Ok(()));
+        for (gate, expected) in [
+            ("slices: {by: [part, prat]}", "slices.by names `prat`"),
+            ("slices: {by: [part], required: [part=second]}", "the values there are: `rest`, `third`"),
+            ("statistics: {clusterBy: souce}", "the keys there are: `part`, `source`"),
+        ] {
+            let (code, text) = told(gate).unwrap_err();
+            assert!(code == 42 && text.contains(expected), "{gate}: {code} {text}");
+        }
+    }
+
+    #[test]
     fn the_check_of_an_earlier_operator_counts_what_it_names() {
         let text = r#"{"dataset":{"from":{"configMap":{"name":"d"}}},"slices":["part"],"clusterBy":"source"}"#;
         let task: CheckTask = serde_json::from_str(text).unwrap();
