@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use judging::{Counting, Judging, MAX_METRICS, judging, rule, rules, slice_rules, worse_than_at_promotion};
+pub use judging::{
+    Counting, Foreseen, Judging, MAX_METRICS, judging, rule, rules, slice_rules, worse_than_at_promotion,
+};
 
 use crate::api::gate::{Baseline, Dataset, EvalGateSpec, Metric, RetrievalGate, Slices, Statistics};
 use crate::api::index::{Chunking, DataQuality, Search, Source};

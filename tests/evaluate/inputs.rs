@@ -330,6 +330,45 @@ fn slices_of_a_file_serve_a_gate() {
 }
 
 #[test]
+fn what_enters_no_paired_test_makes_a_set_no_larger() {
+    let place = Place::new(149);
+    let run = place.run("c.run", 149, |_| 1);
+    let qrels = |grade: &dyn Fn(usize) -> usize| {
+        let lines: String = (0..149).map(|i| format!("q{i:03} 0 d{i:03} {}\n", grade(i))).collect();
+        place.write("grades.qrels", &lines);
+    };
+    let metric = ["--output", "json", "--metric", "success@1:margin=0.02"];
+    let arms = ["--candidate", run.as_str(), "--baseline", run.as_str()];
+    let judge = |flags: &[&str]| place.judge_runs("grades.qrels", &[&metric[..], flags].concat());
+    qrels(&|_| 1);
+    let check = summary(&judge(&["--check"]));
+    assert_eq!((&check["tested"], &check["advice"]), (&json!(149), &Value::Null));
+    assert_eq!(code(&judge(&arms)), 0);
+    qrels(&|i| usize::from(i >= 10));
+    let check = judge(&["--check"]);
+    let found = summary(&check);
+    assert_eq!((code(&check), &found["queries"], &found["tested"]), (0, &json!(149), &json!(139)));
+    let advice = found["advice"].as_str().unwrap();
+    assert!(advice.starts_with("139 queries with a relevant document (of 149 queries, for success@1)"), "{advice}");
+    // The run says the same ahead, and then finds it.
+    let output = judge(&arms);
+    let found = summary(&output);
+    assert_eq!(
+        (&found["reason"], &found["metrics"][0]["n"]),
+        (&json!("TooFewQueries"), &json!(139)),
+        "{}",
+        out(&output)
+    );
+    assert!(err(&output).contains(advice), "{}", err(&output));
+    qrels(&|_| 0);
+    let check = judge(&["--check"]);
+    assert_eq!(code(&check), 42);
+    assert!(err(&check).contains("success@1 cannot tell two answers apart"), "{}", err(&check));
+    let output = judge(&arms);
+    assert_eq!((code(&output), &summary(&output)["reason"]), (4, &json!("DatasetInvalid")), "{}", out(&output));
+}
+
+#[test]
 fn a_key_that_no_query_has_takes_no_guard_away_in_silence() {
     let place = Place::new(60);
     // The key is there, but only the query without an answer has it.

@@ -118,7 +118,7 @@ fn check_output(outputs: &[OutputTo]) -> Result<Output, String> {
 fn check(output: Output, files: &Files, gate: Option<&Gate>) -> Result<(), Failure> {
     let dataset = Dataset::read(files).map_err(Stopped::from)?;
     let found = pod::report(&dataset, gate)?;
-    let advice = gate.map(|gate| said_in_advance(&dataset, gate)).transpose()?.flatten();
+    let advice = &found.advice;
     match output {
         Output::Json => {
             let (digest, queries, judgments) = (&found.digest, found.queries, found.judgments);
@@ -126,7 +126,7 @@ fn check(output: Output, files: &Files, gate: Option<&Gate>) -> Result<(), Failu
                 found.slices.iter().map(|(name, queries)| serde_json::json!({"name": name, "queries": queries}));
             let line = serde_json::json!({
                 "digest": digest, "queries": queries, "judgments": judgments, "clusters": found.clusters,
-                "slices": slices.collect::<Vec<_>>(), "advice": advice,
+                "slices": slices.collect::<Vec<_>>(), "tested": found.tested, "advice": advice,
             });
             println!("{line}");
         }
@@ -134,6 +134,9 @@ fn check(output: Output, files: &Files, gate: Option<&Gate>) -> Result<(), Failu
             println!("{} queries with {} judgments, digest {}", found.queries, found.judgments, found.digest);
             if let Some(clusters) = found.clusters {
                 println!("{clusters} clusters");
+            }
+            if let Some(tested) = found.tested.filter(|tested| *tested < found.clusters.unwrap_or(found.queries)) {
+                println!("{tested} of them enter the paired test of a metric with a margin");
             }
             for (name, queries) in &found.slices {
                 println!("slice {name}: {queries} queries");
@@ -144,10 +147,6 @@ fn check(output: Output, files: &Files, gate: Option<&Gate>) -> Result<(), Failu
         }
     }
     Ok(())
-}
-
-fn said_in_advance(dataset: &Dataset, gate: &Gate) -> Result<Option<String>, Stopped> {
-    Ok(gate.judging.advice(&pod::report(dataset, Some(gate))?, gate.baseline == Baseline::Stable))
 }
 
 /// What a run on the command line found.
@@ -170,8 +169,7 @@ pub async fn measure(order: &MeasureOrder) -> Result<Outcome, Stopped> {
     let gate = &order.gate;
     let mut dataset = Dataset::read(&order.files)?;
     let asking = gate.asking(&dataset, order.baseline.is_some())?;
-    let advice = said_in_advance(&dataset, gate)?;
-    if let Some(advice) = advice.filter(|_| order.baseline.is_some()) {
+    if let Some(advice) = gate.foreseen(&dataset).advice.filter(|_| order.baseline.is_some()) {
         eprintln!("note: {advice}");
     }
     let mut progress = Progress::new();

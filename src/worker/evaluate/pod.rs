@@ -16,9 +16,13 @@ use crate::evaluation::dataset::{Dataset, Files};
 use crate::evaluation::slice::{clusters, distinct, slices};
 use crate::evaluation::verdict::{Evidence, GateJudged, Judged, Reason, SliceRules, Verdict, judge};
 use crate::worker::exit::Failure;
-use crate::worker::job::{self, AskedOfDataset, CheckTask, EvaluateTask, JobInput, Task, paths};
+use crate::worker::job::{self, AskedOfDataset, CheckTask, EvaluateTask, Foreseen, JobInput, Task, paths};
 use crate::worker::path;
-use crate::worker::receipt::{Body, CheckReport, Counts, EvaluateReport, Kept, MAX_SLICES, whole};
+use crate::worker::receipt::{Body, CheckReport, Counts, EvaluateReport, Kept, MAX_SLICES, clip, whole};
+
+/// Longest advice: what a status takes, and what a receipt with the most slices has room for.
+const MAX_ADVICE: usize = 512;
+const MAX_ADVICE_BYTES: usize = 620;
 
 /// Carries out the task of a Job.
 pub fn carry_out(input: &JobInput) -> Result<Body, Failure> {
@@ -54,7 +58,13 @@ pub fn report(dataset: &Dataset, gate: Option<&Gate>) -> Result<CheckReport, Sto
     let Some(gate) = gate else { return Ok(counted(dataset, &[], None)) };
     gate.fits(dataset)?;
     let by = gate.judging.slices.as_ref().map(SliceRules::by).unwrap_or_default();
-    Ok(counted(dataset, by, gate.judging.statistics.cluster_by.as_deref()))
+    let counted = counted(dataset, by, gate.judging.statistics.cluster_by.as_deref());
+    let Foreseen { tested, advice } = gate.foreseen(dataset);
+    Ok(CheckReport {
+        tested: tested.map(whole),
+        advice: advice.map(|advice| clip(&advice, MAX_ADVICE, MAX_ADVICE_BYTES)),
+        ..counted
+    })
 }
 
 /// `by`: keys of slices; `cluster_by`: key of clusters.
@@ -69,6 +79,8 @@ fn counted(dataset: &Dataset, by: &[String], cluster_by: Option<&str>) -> CheckR
         judgments: whole(dataset.judgment_count()),
         clusters: cluster_by.map(|key| whole(distinct(&clusters(dataset, key)))),
         slices,
+        tested: None,
+        advice: None,
     }
 }
 
@@ -586,6 +598,58 @@ mod tests {
         ] {
             let (code, text) = told(gate).unwrap_err();
             assert!(code == 42 && text.contains(expected), "{gate}: {code} {text}");
+        }
+    }
+
+    #[test]
+    fn a_check_foresees_what_is_too_small_by_what_enters_the_test() {
+        let mount = mounted();
+        let grade = |i: usize| usize::from(i >= 10);
+        let qrels: String = (0..QUERIES).map(|i| format!("q{i}\td{i}\t{}\n", grade(i))).collect();
+        std::fs::write(mount.path().join("qrels.tsv"), format!("query-id\tcorpus-id\tscore\n{qrels}")).unwrap();
+        let foreseen = |gate: &str| {
+            let Body::Check(found) = check(&check_of(gate), mount.path()).unwrap() else { panic!("no check") };
+            (found.queries, found.tested, found.advice)
+        };
+        let metrics = "metrics: [{name: mrr, margin: 0.02}, {name: map, floor: 0.1}]";
+        let (queries, tested, advice) = foreseen(metrics);
+        assert_eq!((queries, tested), (150, Some(140)));
+        let advice = advice.unwrap();
+        assert!(advice.starts_with("140 queries with a relevant document (of 150 queries, for mrr) can"), "{advice}");
+        assert!(advice.ends_with("or add 9 such queries"), "{advice}");
+        // Two queries a cluster.
+        assert_eq!(foreseen(&format!("{metrics}\nstatistics: {{clusterBy: source}}")).1, Some(70));
+        let slices = "slices: {by: [part], minQueries: 100, required: [part=third]}";
+        let (_, _, advice) = foreseen(&format!("metrics: [{{name: mrr, margin: 0.05}}]\n{slices}"));
+        assert_eq!(
+            advice.unwrap(),
+            "no slice has the 100 queries of slices.minQueries, the largest that counts is part=rest with 94, so that only \
+             required slices are looked at; add queries or lower minQueries; required slice part=third has 46 queries with a \
+             relevant document (of 50 queries, for mrr), its margin of 0.05 needs 59"
+        );
+        // Margins that decide nothing need no queries.
+        assert_eq!(foreseen(&format!("{metrics}\nbaseline: None")), (150, Some(140), None));
+        assert_eq!(foreseen("metrics: [{name: mrr, margin: 0.02, required: false}]"), (150, None, None));
+        let zeros = qrels.replace("\t1\n", "\t0\n");
+        std::fs::write(mount.path().join("qrels.tsv"), format!("query-id\tcorpus-id\tscore\n{zeros}")).unwrap();
+        let failure = check(&check_of(metrics), mount.path()).unwrap_err();
+        assert_eq!(failure.code(), 42);
+        assert!(failure.to_string().contains("mrr cannot tell two answers apart: no judged query has"), "{failure}");
+    }
+
+    #[test]
+    fn the_largest_check_fits_into_a_receipt() {
+        for c in ["a", "\"", "é", "🌍"] {
+            let report = CheckReport {
+                digest: "d".repeat(64),
+                queries: 9_999_999,
+                judgments: 9_999_999,
+                clusters: Some(9_999_999),
+                slices: vec![(crate::evaluation::slice::short_name(&c.repeat(300)), 9_999_999); MAX_SLICES],
+                tested: Some(9_999_999),
+                advice: Some(clip(&c.repeat(5_000), MAX_ADVICE, MAX_ADVICE_BYTES)),
+            };
+            Receipt { v: 1, run: "r".repeat(72), body: Body::Check(report) }.to_line().unwrap();
         }
     }
 

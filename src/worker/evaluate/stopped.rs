@@ -2,6 +2,7 @@
 
 use crate::evaluation::dataset::DatasetError;
 use crate::evaluation::mixed::CorpusError;
+use crate::evaluation::reach::Nothing;
 use crate::evaluation::run::RunError;
 use crate::evaluation::slice::GroupError;
 use crate::evaluation::verdict::{self, GateJudged, Reason};
@@ -78,6 +79,12 @@ impl From<CorpusError> for Stopped {
 
 impl From<GroupError> for Stopped {
     fn from(error: GroupError) -> Self {
+        Self::new(Cause::DatasetInvalid, error.to_string())
+    }
+}
+
+impl From<Nothing> for Stopped {
+    fn from(error: Nothing) -> Self {
         Self::new(Cause::DatasetInvalid, error.to_string())
     }
 }
