@@ -198,15 +198,16 @@ fn slices_of_a_gate_file_decide_on_the_command_line() {
 fn a_check_counts_slices_and_clusters_and_says_what_is_too_small() {
     let dir = tempfile::tempdir().unwrap();
     written(dir.path());
-    let gate =
-        "metrics: [{name: success@1, margin: 0.02}]\n    slices: {by: [domain], required: [domain=legal, domain=it]}";
+    let gate = "metrics: [{name: success@1, margin: 0.02}]\n    slices: {by: [domain], required: [domain=legal]}";
     let (code, text) = rag(dir.path(), gate, &["--check"]);
     assert_eq!(code, 0, "{text}");
     for line in ["slice domain=tax: 180 queries", "slice domain=legal: 60 queries"] {
         assert!(text.contains(line), "{text}");
     }
     assert!(text.contains("required slice domain=legal has 60 queries, its margin of 0.02 needs 149"), "{text}");
-    assert!(text.contains("required slice domain=it has 0 queries"), "{text}");
+    let (code, text) = rag(dir.path(), &gate.replace("=legal", "=it"), &["--check"]);
+    assert!(code == 42 && text.contains("slices.required names `domain=it`"), "{code}: {text}");
+    assert!(text.contains("the values there are: `legal`, `tax`;"), "{text}");
     let clustered = "metrics: [{name: success@1, margin: 0.02}]\n    statistics: {clusterBy: source}";
     let (_, text) = rag(dir.path(), clustered, &["--check"]);
     assert!(

@@ -80,6 +80,16 @@ impl Metric {
         }
     }
 
+    /// What a query needs for two lists to differ on it, in words.
+    pub fn wants(self) -> String {
+        match (self.quantity, self.least_grade()) {
+            (Quantity::TaskRecall, _) => "a nugget".to_owned(),
+            (Quantity::TaskSuccess, _) => "a required nugget".to_owned(),
+            (_, 1) => "a relevant document".to_owned(),
+            (_, grade) => format!("a document of grade {grade} or above"),
+        }
+    }
+
     /// Value of one query. 0 where there is nothing to find.
     pub fn value(self, gains: &Gains) -> f64 {
         let list = List { gains, level: self.least_grade(), cut: self.cut };

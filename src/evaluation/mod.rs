@@ -5,7 +5,7 @@
 //!
 //! Layout: [`dataset`] queries and judgments; [`run`] what an arm answered; [`metric`] one number a query;
 //! [`compare`] the numbers of two arms; [`sample`] what of them is independent; [`paired`] and [`bounded_mean`] bounds
-//! and tests of their difference, [`inference`] those that a gate asks for; [`slice`] and [`holm`] groups of queries;
+//! and tests of their difference, [`reach`] how many queries enter them, [`inference`] those that a gate asks for; [`slice`] and [`holm`] groups of queries;
 //! [`condensed`] lists without unjudged documents; [`likeness`] of two lists, without judgments; [`mixed`] and
 //! [`silhouette`] facts of sets with several domains; [`verdict`] rules; [`sequence`] live shares, looked at again and
 //! again.
@@ -28,6 +28,7 @@ pub mod metric;
 pub mod mixed;
 mod number;
 pub mod paired;
+pub mod reach;
 pub mod run;
 pub mod sample;
 pub mod sequence;

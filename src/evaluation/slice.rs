@@ -16,28 +16,85 @@ const DIGITS: usize = 8;
 /// Most slices of a gate. More of them are no groups: each has a query or two, and nothing can be said of it.
 pub const MAX_SLICES: usize = 1_000;
 
-/// Keys with more values than can be slices.
+/// Most keys or values that a message lists.
+const MAX_LISTED: usize = 8;
+
+/// What a gate asks of the queries' metadata and does not get.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "slices.by makes {found} slices of the judged queries ({by_key}; such as `{example}`), a gate takes at most \
-     {MAX_SLICES}; slice by keys with few values, such as a domain or a language, and write coarser values into the \
-     queries' metadata or slices.tsv (--slices FILE) where there are none"
-)]
-pub struct TooManySlices {
-    found: usize,
-    /// How many values each key has.
-    by_key: String,
-    example: String,
+pub enum GroupError {
+    /// Keys with more values than can be slices.
+    #[error(
+        "slices.by makes {found} slices of the judged queries ({by_key}; such as `{example}`), a gate takes at most \
+         {MAX_SLICES}; slice by keys with few values, such as a domain or a language, and write coarser values into the \
+         queries' metadata or slices.tsv (--slices FILE) where there are none"
+    )]
+    TooMany {
+        found: usize,
+        /// How many values each key has.
+        by_key: String,
+        example: String,
+    },
+    /// A key that no judged query has: its slices would guard nothing, its clusters would hold a query each.
+    #[error(
+        "{field} names `{key}`, a key that no judged query has in its metadata, so that {effect}; {there}; correct the \
+         key, or write it into the queries' metadata or slices.tsv (--slices FILE) as a text, a number, true or false"
+    )]
+    NoKey {
+        field: &'static str,
+        key: String,
+        effect: &'static str,
+        /// The keys that there are.
+        there: String,
+    },
+    /// A required slice without a query: no run could pass.
+    #[error(
+        "slices.required names `{slice}`, a value that no judged query has; {there}; correct the value, or add judged \
+         queries that have it"
+    )]
+    NoValue {
+        slice: String,
+        /// The values that there are.
+        there: String,
+    },
 }
 
-/// Looks whether a gate can take what its keys make.
-pub fn check(dataset: &Dataset, keys: &[String]) -> Result<(), TooManySlices> {
-    let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for metadata in dataset.judged().filter_map(|(query, _)| dataset.metadata(query)) {
-        for key in keys {
-            values.entry(key).or_default().extend(metadata.get(key).map(String::as_str));
+/// Looks whether the judged queries have what a gate groups them by. A key that only some of them have is one: the others
+/// are in no slice of it, and each a cluster of its own.
+pub fn check(
+    dataset: &Dataset,
+    by: &[String],
+    required: &[String],
+    cluster_by: Option<&str>,
+) -> Result<(), GroupError> {
+    let metadata = || dataset.judged().filter_map(|(query, _)| dataset.metadata(query));
+    let mut values: BTreeMap<&str, BTreeSet<&str>> = by.iter().map(|key| (key.as_str(), BTreeSet::new())).collect();
+    for metadata in metadata() {
+        for (key, values) in &mut values {
+            values.extend(metadata.get(*key).map(String::as_str));
         }
     }
+    let no_key = |field, key: &str, effect| {
+        let keys: BTreeSet<&str> = metadata().flat_map(BTreeMap::keys).map(String::as_str).collect();
+        GroupError::NoKey { field, key: short_name(key), effect, there: listed("keys", &keys) }
+    };
+    if let Some(key) = by.iter().find(|key| values.get(key.as_str()).is_none_or(BTreeSet::is_empty)) {
+        return Err(no_key("slices.by", key, "it makes no slice and nothing is guarded by it"));
+    }
+    if let Some(key) = cluster_by.filter(|key| !metadata().any(|metadata| metadata.contains_key(*key))) {
+        return Err(no_key("statistics.clusterBy", key, "every query would count for itself"));
+    }
+    few(&values)?;
+    for slice in required {
+        let (key, value) = slice.split_once('=').unwrap_or((slice, ""));
+        let there = values.get(key).cloned().unwrap_or_default();
+        if !there.contains(value) {
+            return Err(GroupError::NoValue { slice: short_name(slice), there: listed("values", &there) });
+        }
+    }
+    Ok(())
+}
+
+fn few(values: &BTreeMap<&str, BTreeSet<&str>>) -> Result<(), GroupError> {
     let found = values.values().map(BTreeSet::len).sum();
     if found <= MAX_SLICES {
         return Ok(());
@@ -46,7 +103,20 @@ pub fn check(dataset: &Dataset, keys: &[String]) -> Result<(), TooManySlices> {
     let example = largest.and_then(|(key, values)| Some(short_name(&format!("{key}={}", values.first()?))));
     let by_key: Vec<String> =
         values.iter().map(|(key, values)| format!("`{}` has {} values", short_name(key), values.len())).collect();
-    Err(TooManySlices { found, by_key: by_key.join(", "), example: example.unwrap_or_default() })
+    Err(GroupError::TooMany { found, by_key: by_key.join(", "), example: example.unwrap_or_default() })
+}
+
+/// The first of them, in words.
+fn listed(what: &str, names: &BTreeSet<&str>) -> String {
+    if names.is_empty() {
+        return format!("there are no {what} at all");
+    }
+    let first: Vec<String> = names.iter().take(MAX_LISTED).map(|name| format!("`{}`", short_name(name))).collect();
+    let more = match names.len().saturating_sub(MAX_LISTED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("the {what} there are: {}{more}", first.join(", "))
 }
 
 /// The queries that share a value of a metadata key.
@@ -155,10 +225,10 @@ mod tests {
         let metadata = |n: usize| (0..n).map(|i| format!(r#"{{"url":"u{i:06}","lang":"de"}}"#)).collect::<Vec<_>>();
         let set = |n| dataset(&metadata(n).iter().map(String::as_str).collect::<Vec<_>>());
         let keys = ["lang".to_owned(), "url".to_owned()];
-        assert_eq!(check(&set(999), &keys), Ok(()));
+        assert_eq!(check(&set(999), &keys, &[], None), Ok(()));
         let many = set(1_000);
-        assert_eq!(check(&many, &keys[..1]), Ok(()));
-        let error = check(&many, &keys).unwrap_err().to_string();
+        assert_eq!(check(&many, &keys[..1], &[], None), Ok(()));
+        let error = check(&many, &keys, &[], None).unwrap_err().to_string();
         for part in [
             "slices.by makes 1001 slices",
             "`lang` has 1 values, `url` has 1000 values",
@@ -168,6 +238,48 @@ mod tests {
         ] {
             assert!(error.contains(part), "{error}");
         }
+    }
+
+    #[test]
+    fn keys_and_values_that_no_judged_query_has_are_refused_with_those_that_there_are() {
+        let set = dataset(&[r#"{"domain":"legal","lang":"de","tags":["x"]}"#, r#"{"domain":"tax"}"#, "{}"]);
+        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let found = |by: &[&str], required: &[&str], cluster_by| {
+            check(&set, &list(by), &list(required), cluster_by).map_err(|error| error.to_string())
+        };
+        // A key that one query has is enough.
+        assert_eq!(found(&["lang", "domain"], &["lang=de", "domain=tax"], Some("lang")), Ok(()));
+        assert_eq!(found(&[], &[], None), Ok(()));
+        let told = found(&["domain", "domian"], &[], None).unwrap_err();
+        for part in
+            ["slices.by names `domian`, a key that no judged query has", "the keys there are: `domain`, `lang`;"]
+        {
+            assert!(told.contains(part), "{told}");
+        }
+        // A list is no value.
+        let told = found(&["tags"], &[], None).unwrap_err();
+        assert!(
+            told.contains("slices.by names `tags`") && told.contains("as a text, a number, true or false"),
+            "{told}"
+        );
+        let told = found(&[], &[], Some("souce")).unwrap_err();
+        assert!(told.contains("statistics.clusterBy names `souce`"), "{told}");
+        assert!(told.contains("every query would count for itself; the keys there are: `domain`, `lang`;"), "{told}");
+        let told = found(&["domain"], &["domain=legal", "domain=it"], None).unwrap_err();
+        assert!(told.contains("slices.required names `domain=it`, a value that no judged query has"), "{told}");
+        assert!(told.contains("the values there are: `legal`, `tax`;"), "{told}");
+        let none = check(&dataset(&["{}"]), &list(&["a"]), &[], None).unwrap_err().to_string();
+        assert!(none.contains("there are no keys at all"), "{none}");
+    }
+
+    #[test]
+    fn a_message_about_keys_is_as_long_as_a_receipt_takes_whatever_they_are() {
+        let metadata = |i: usize| format!("{{\"{i:03}{}\":1}}", "k".repeat(500));
+        let all: Vec<String> = (0..300).map(metadata).collect();
+        let set = dataset(&all.iter().map(String::as_str).collect::<Vec<_>>());
+        let told = check(&set, &[], &[], Some(&"k".repeat(63))).unwrap_err().to_string();
+        assert!(told.contains("`000kkk") && told.contains(" and 292 more;"), "{told}");
+        assert!(told.chars().count() <= 1_024, "{}", told.chars().count());
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod soundness;
 
 use std::fmt;
 
-pub use advice::{Size, advice, slice_advice};
+pub use advice::{Reach, SliceReach, advice, slice_advice};
 pub use comparing::best_margin;
 pub use evidence::{Coverage, Evidence, MAX_SLICE_ROWS, Row, SliceRow, Unjudged, Worst};
 pub use rule::{

@@ -13,9 +13,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use judging::{Counting, Judging, MAX_METRICS, judging, rule, rules, slice_rules, worse_than_at_promotion};
+pub use judging::{
+    Counting, Foreseen, Judging, MAX_METRICS, judging, rule, rules, slice_rules, worse_than_at_promotion,
+};
 
-use crate::api::gate::{Dataset, EvalGateSpec, Metric, Slices, Statistics};
+use crate::api::gate::{Baseline, Dataset, EvalGateSpec, Metric, RetrievalGate, Slices, Statistics};
 use crate::api::index::{Chunking, DataQuality, Search, Source};
 use crate::api::model::{Distance, EmbeddingModelSpec, Prefixes};
 use crate::api::release::Retrieval;
@@ -179,10 +181,38 @@ pub struct PruneTask {
 pub struct CheckTask {
     /// Its files lie below [`paths::DATASET`] (with `from.volume.path` inside it).
     pub dataset: Dataset,
+    /// What the data set must serve. An operator of an earlier version names `slices` and `clusterBy` in its place; then
+    /// these are counted, and what the gate needs is looked at by its runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<AskedOfDataset>,
     /// Metadata keys whose slices are counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub slices: Vec<String>,
     /// Metadata key whose clusters are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_by: Option<String>,
+}
+
+/// The part of a gate that a data set must serve.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AskedOfDataset {
+    pub metrics: Vec<Metric>,
+    pub statistics: Statistics,
+    pub slices: Option<Slices>,
+    pub baseline: Baseline,
+}
+
+impl AskedOfDataset {
+    /// Of a gate.
+    pub fn of(gate: &RetrievalGate) -> Self {
+        Self {
+            metrics: gate.metrics.clone(),
+            statistics: gate.statistics.clone(),
+            slices: gate.slices.clone(),
+            baseline: gate.baseline,
+        }
+    }
 }
 
 /// Measure one or two arms.

@@ -119,6 +119,12 @@ pub struct CheckReport {
     pub clusters: Option<i64>,
     /// Slices by name with their judged queries, the largest first, at most [`MAX_SLICES`].
     pub slices: Vec<(String, i64)>,
+    /// Fewest queries (with clusters those) in the paired test of a required metric with a margin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tested: Option<i64>,
+    /// What the set is too small for, for people; at most 512 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
 }
 
 /// Most slices that a check lists; a receipt has room for no more.

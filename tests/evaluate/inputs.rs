@@ -340,6 +340,18 @@ fn nuggets_are_counted_where_there_are_some() {
 }
 
 #[test]
+fn a_check_refuses_what_a_run_would_refuse() {
+    let place = Place::new(3);
+    let metric = ["--metric", "taskSuccess@10:floor=0.5"];
+    let check = place.evaluate(&[&["--check"], &metric[..]].concat());
+    assert_eq!(code(&check), 42, "{}", out(&check));
+    assert!(err(&check).contains("taskSuccess@10 counts nuggets, and the data set has none"), "{}", err(&check));
+    let nuggets = place.write("nuggets.jsonl", "{\"query_id\":\"q000\",\"nugget_id\":\"n\",\"doc_ids\":[\"d000\"]}\n");
+    let check = place.evaluate(&[&["--check", "--nuggets", &nuggets], &metric[..]].concat());
+    assert_eq!(code(&check), 0, "{}", err(&check));
+}
+
+#[test]
 fn slices_of_a_file_serve_a_gate() {
     let place = Place::new(60);
     let run = place.run("c.run", 60, |_| 1);
@@ -384,6 +396,84 @@ fn every_slice_is_in_the_result_and_one_without_proof_is_no_pass() {
         assert!(html.contains(&format!(">v{i:02}<")), "v{i:02} is not on the page");
     }
     assert!(html.contains("not proven</span><small>Tolerated") && html.contains("no proven drop of 0.8 or more"));
+}
+
+#[test]
+fn what_enters_no_paired_test_makes_a_set_no_larger() {
+    let place = Place::new(149);
+    let run = place.run("c.run", 149, |_| 1);
+    let qrels = |grade: &dyn Fn(usize) -> usize| {
+        let lines: String = (0..149).map(|i| format!("q{i:03} 0 d{i:03} {}\n", grade(i))).collect();
+        place.write("grades.qrels", &lines);
+    };
+    let metric = ["--output", "json", "--metric", "success@1:margin=0.02"];
+    let arms = ["--candidate", run.as_str(), "--baseline", run.as_str()];
+    let judge = |flags: &[&str]| place.judge_runs("grades.qrels", &[&metric[..], flags].concat());
+    qrels(&|_| 1);
+    let check = summary(&judge(&["--check"]));
+    assert_eq!((&check["tested"], &check["advice"]), (&json!(149), &Value::Null));
+    assert_eq!(code(&judge(&arms)), 0);
+    qrels(&|i| usize::from(i >= 10));
+    let check = judge(&["--check"]);
+    let found = summary(&check);
+    assert_eq!((code(&check), &found["queries"], &found["tested"]), (0, &json!(149), &json!(139)));
+    let advice = found["advice"].as_str().unwrap();
+    assert!(advice.starts_with("139 queries with a relevant document (of 149 queries, for success@1)"), "{advice}");
+    // The run says the same ahead, and then finds it.
+    let output = judge(&arms);
+    let found = summary(&output);
+    assert_eq!(
+        (&found["reason"], &found["metrics"][0]["n"]),
+        (&json!("TooFewQueries"), &json!(139)),
+        "{}",
+        out(&output)
+    );
+    assert!(err(&output).contains(advice), "{}", err(&output));
+    qrels(&|_| 0);
+    let check = judge(&["--check"]);
+    assert_eq!(code(&check), 42);
+    assert!(err(&check).contains("success@1 cannot tell two answers apart"), "{}", err(&check));
+    let output = judge(&arms);
+    assert_eq!((code(&output), &summary(&output)["reason"]), (4, &json!("DatasetInvalid")), "{}", out(&output));
+}
+
+#[test]
+fn a_key_that_no_query_has_takes_no_guard_away_in_silence() {
+    let place = Place::new(60);
+    // The key is there, but only the query without an answer has it.
+    let run = place.run("c.run", 60, |_| 1);
+    let answered = std::fs::read_to_string(&run).unwrap();
+    let rest: String = answered.lines().filter(|line| !line.starts_with("q000 ")).map(|l| format!("{l}\n")).collect();
+    let run = place.write("c.run", &rest);
+    let labels = place.write("slices.tsv", "q000\tdomain\tlaw\n");
+    let judge = |more: &str, flags: &[&str]| {
+        let gate = place.write(
+            "gate.yaml",
+            &format!(
+                "apiVersion: ragops.dev/v1alpha1\nkind: EvalGate\nmetadata: {{name: g}}\nspec:\n  retrieval:\n    dataset: \
+                 {{from: {{configMap: {{name: d}}}}}}\n    missing: drop\n    metrics: [{{name: mrr, margin: 0.06}}]\n    \
+                 {more}\n"
+            ),
+        );
+        place.evaluate(&[&["--output", "json", "--gate", &gate, "--slices", &labels], flags].concat())
+    };
+    let arms = ["--candidate", run.as_str(), "--baseline", run.as_str(), "--allow-missing"];
+    for (more, expected) in [
+        ("slices: {by: [domian]}", "slices.by names `domian`"),
+        ("slices: {by: [domain], required: [domain=legal]}", "slices.required names `domain=legal`"),
+        ("statistics: {clusterBy: souce}", "statistics.clusterBy names `souce`"),
+    ] {
+        let check = judge(more, &["--check"]);
+        assert_eq!(code(&check), 42, "{more}: {}", out(&check));
+        assert!(err(&check).contains(expected), "{more}: {}", err(&check));
+        let output = judge(more, &arms);
+        let found = summary(&output);
+        assert_eq!((code(&output), &found["reason"]), (4, &json!("DatasetInvalid")), "{more}: {}", out(&output));
+        assert!(found["message"].as_str().unwrap().contains(expected), "{more}: {}", out(&output));
+    }
+    for more in ["slices: {by: [domain]}", "statistics: {clusterBy: domain}"] {
+        assert_eq!((code(&judge(more, &["--check"])), code(&judge(more, &arms))), (0, 0), "{more}");
+    }
 }
 
 /// A run file of `queries` times 1,000 lines, of which the last is malformed.

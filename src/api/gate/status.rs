@@ -20,10 +20,11 @@ pub struct EvalGateStatus {
     /// What the last check of the dataset found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dataset: Option<DatasetStatus>,
-    /// Smallest margin that the query set can certify at best, with `clusterBy` its clusters.
+    /// Smallest margin that the query set can certify at best, by the queries (with `clusterBy` their clusters) on which two
+    /// lists can differ, of the required metric with a margin that has fewest of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certifiable_margin: Option<f64>,
-    /// A sentence when the set is too small for its margins.
+    /// A sentence when the set is too small for its margins, or no slice is large enough to be looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub advice: Option<String>,

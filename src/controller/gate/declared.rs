@@ -24,6 +24,8 @@ pub enum Declared<'a> {
 /// An offline gate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retrieval<'a> {
+    /// As it is written.
+    pub spec: &'a RetrievalGate,
     pub dataset: &'a Dataset,
     pub judging: Judging,
     /// Whether the candidate is compared with the stable revision.
@@ -120,6 +122,7 @@ fn retrieval(gate: &RetrievalGate, timeout: Duration) -> Result<Retrieval<'_>, I
         return Err(Invalid::new(format!("{field}.statistics.seed"), problem));
     }
     Ok(Retrieval {
+        spec: gate,
         dataset: &gate.dataset,
         judging: Judging::of(&gate.metrics, &gate.statistics, gate.slices.as_ref(), gate.max_cumulative_drop)
             .map_err(|(part, problem)| Invalid::new(format!("{field}.{part}"), format!("is wrong: {problem}")))?,

@@ -99,7 +99,7 @@ impl Pass<'_> {
             return self.not_owned();
         }
         let state = self.checked(retrieval, outcome);
-        self.advise(retrieval);
+        self.forget_advice();
         state.unwrap_or_else(|| self.ready(retrieval))
     }
 
@@ -109,7 +109,7 @@ impl Pass<'_> {
         match outcome {
             Outcome::Foreign => Some(self.not_owned()),
             Outcome::Done { report, .. } => {
-                self.take(report);
+                self.take(report, retrieval);
                 observed.check.job.iter().for_each(|job| self.plan.expire(job, KEEP_DONE));
                 None
             }
@@ -137,7 +137,7 @@ impl Pass<'_> {
             Outcome::Failed { error, fault: Fault::Invalid, .. } => {
                 observed.check.job.iter().for_each(|job| self.plan.expire(job, KEEP_FAILED));
                 let text = format!(
-                    "{} {WAIT} Correct the file; to check it at once, delete Job {}.",
+                    "{} {WAIT} A gate that is corrected is checked anew by itself; after a corrected file delete Job {}.",
                     attempt::told(&error),
                     self.check_name
                 );
@@ -166,7 +166,13 @@ impl Pass<'_> {
 
     /// Once for each check: the next one has another name. Its time is this clock's, as that of everything it is
     /// compared with; the Job's own is another machine's.
-    fn take(&mut self, report: CheckReport) {
+    fn take(&mut self, report: CheckReport, retrieval: &Retrieval<'_>) {
+        let alpha = retrieval.judging.statistics.alpha;
+        let units = report.tested.or(report.clusters).unwrap_or(report.queries);
+        let at_best = certifiable_margin(u64::try_from(units).unwrap_or(0), alpha, None);
+        // Rounded up, so that what is shown can be certified.
+        self.plan.status.certifiable_margin = Some((at_best * 1e4).ceil() / 1e4);
+        self.plan.status.advice = report.advice.map(|advice| advice.chars().take(MAX_ADVICE).collect());
         self.plan.status.dataset = Some(DatasetStatus {
             digest: report.digest,
             queries: report.queries,
@@ -208,22 +214,11 @@ impl Pass<'_> {
         }
     }
 
-    fn advise(&mut self, retrieval: &Retrieval<'_>) {
-        let found = self.dataset().map(|dataset| CheckReport {
-            digest: dataset.digest.clone(),
-            queries: dataset.queries,
-            judgments: dataset.judgments,
-            clusters: dataset.clusters,
-            slices: dataset.slices.iter().map(|slice| (slice.name.clone(), slice.queries)).collect(),
-        });
-        let alpha = retrieval.judging.statistics.alpha;
-        let status = &mut self.plan.status;
-        // Rounded up, so that what is shown can be certified.
-        let at_best = |units: i64| certifiable_margin(u64::try_from(units).unwrap_or(0), alpha, None);
-        let units = found.as_ref().map(|found| found.clusters.unwrap_or(found.queries));
-        status.certifiable_margin = units.map(|units| (at_best(units) * 1e4).ceil() / 1e4);
-        let advice = found.and_then(|found| retrieval.judging.advice(&found, retrieval.compared));
-        status.advice = advice.map(|advice| advice.chars().take(MAX_ADVICE).collect());
+    /// What was said of the data set for another spec says nothing.
+    fn forget_advice(&mut self) {
+        if self.dataset().is_none() {
+            (self.plan.status.certifiable_margin, self.plan.status.advice) = (None, None);
+        }
     }
 
     fn ready(&self, retrieval: &Retrieval<'_>) -> State {

@@ -8,7 +8,7 @@ use crate::api::EvalGate;
 use crate::controller::config::Config;
 use crate::controller::pod::{self, JobRequest, Mounts, Pod};
 use crate::controller::reconcile::owner;
-use crate::worker::job::{CheckTask, JobInput, Task, paths};
+use crate::worker::job::{AskedOfDataset, CheckTask, JobInput, Task, paths};
 use crate::worker::receipt::whole;
 
 /// Purpose label of the Job.
@@ -27,8 +27,9 @@ pub fn check_name(gate: &EvalGate) -> String {
 pub fn check(gate: &EvalGate, config: &Config, name: &str, retrieval: &Retrieval<'_>) -> Job {
     let task = CheckTask {
         dataset: retrieval.dataset.clone(),
-        slices: retrieval.judging.slices.as_ref().map(|slices| slices.by().to_vec()).unwrap_or_default(),
-        cluster_by: retrieval.judging.statistics.cluster_by.clone(),
+        gate: Some(AskedOfDataset::of(retrieval.spec)),
+        slices: Vec::new(),
+        cluster_by: None,
     };
     let input = JobInput { v: 1, run: name.to_owned(), task: Task::Check(task) };
     pod::job(&JobRequest {

@@ -288,10 +288,13 @@ fn the_sentence_of_a_gate_fits_into_a_status_field() {
     assert!(judged.gate.sentence.ends_with(" more in the table.)"), "{}", judged.gate.sentence);
 }
 
+fn reach(queries: u64, rule: Rule) -> Reach {
+    Reach { rule, queries, tested: queries, clusters: None }
+}
+
 #[test]
 fn advice_names_the_margin_and_the_queries_that_would_do() {
-    let say =
-        |n, margins: &[f64]| advice(Size::Queries(n), &margins.iter().map(|m| margin(*m)).collect::<Vec<_>>(), 0.05);
+    let say = |n, margins: &[f64]| advice(&margins.iter().map(|m| reach(n, margin(*m))).collect::<Vec<_>>(), 0.05);
     assert_eq!(
         say(60, &[0.05, 0.02]).as_deref(),
         Some("60 queries can certify a margin of .049 at best; set margin 0.05 or add 89 queries")
@@ -301,13 +304,14 @@ fn advice_names_the_margin_and_the_queries_that_would_do() {
     assert!(say(58, &[0.05]).unwrap().ends_with("set margin 0.06 or add 1 query"));
     assert_eq!(say(5, &[0.5]).as_deref(), Some("5 queries can certify no margin; add 5 queries"));
     assert_eq!(say(60, &[]), None);
-    assert!(advice(Size::Clusters(58), &[margin(0.05)], 0.05).unwrap().ends_with("or add 1 cluster"));
+    let clusters = Reach { clusters: Some(58), ..reach(60, margin(0.05)) };
+    assert!(advice(&[clusters], 0.05).unwrap().ends_with("or add 1 cluster"));
     // What is only reported needs nothing; a share of a mean is at most that share.
     let wanted = Wanted { margin: Some(Margin::Relative(0.02)), ..Wanted::default() };
     let relative = Rule::new("map", wanted).unwrap();
-    assert!(advice(Size::Queries(148), &[relative], 0.05).unwrap().ends_with("add 1 query"));
+    assert!(advice(&[reach(148, relative)], 0.05).unwrap().ends_with("add 1 query"));
     let reported = Rule::new("map", Wanted { required: false, ..wanted }).unwrap();
-    assert_eq!(advice(Size::Queries(5), &[reported], 0.05), None);
+    assert_eq!(advice(&[reach(5, reported)], 0.05), None);
 }
 
 #[test]
@@ -348,12 +352,12 @@ proptest! {
     fn advised_margins_can_be_certified_with_the_queries_at_hand(
         queries in LEAST_QUERIES..5000, margin in 0.0005..0.5_f64,
     ) {
-        let rules = [super::tests::margin(margin)];
-        if let Some(text) = advice(Size::Queries(queries), &rules, 0.05) {
+        let rule = super::tests::margin(margin);
+        if let Some(text) = advice(&[reach(queries, rule)], 0.05) {
             let advised: f64 = text.split("set margin ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
             prop_assert!(floor_queries(advised, 0.05).unwrap() <= queries, "{}", text);
             let more: u64 = text.split("or add ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-            prop_assert!(advice(Size::Queries(queries + more), &rules, 0.05).is_none());
+            prop_assert!(advice(&[reach(queries + more, rule)], 0.05).is_none());
         }
     }
 

@@ -115,9 +115,7 @@ fn check_output(outputs: &[OutputTo]) -> Result<Output, String> {
 
 fn check(output: Output, files: &Files, gate: Option<&Gate>) -> Result<(), Failure> {
     let dataset = Dataset::read(files).map_err(Stopped::from)?;
-    let (slices, cluster_by) = gate.map(pod::grouping).unwrap_or_default();
-    let found = pod::report(&dataset, slices, cluster_by)?;
-    let advice = gate.map(|gate| said_in_advance(&dataset, gate)).transpose()?.flatten();
+    let found = pod::report(&dataset, gate)?;
     let text = match output {
         Output::Json => {
             let (digest, queries, judgments) = (&found.digest, found.queries, found.judgments);
@@ -125,7 +123,7 @@ fn check(output: Output, files: &Files, gate: Option<&Gate>) -> Result<(), Failu
                 found.slices.iter().map(|(name, queries)| serde_json::json!({"name": name, "queries": queries}));
             let line = serde_json::json!({
                 "digest": digest, "queries": queries, "judgments": judgments, "clusters": found.clusters,
-                "slices": slices.collect::<Vec<_>>(), "advice": advice,
+                "slices": slices.collect::<Vec<_>>(), "tested": found.tested, "advice": found.advice,
             });
             format!("{line}\n")
         }
@@ -133,17 +131,14 @@ fn check(output: Output, files: &Files, gate: Option<&Gate>) -> Result<(), Failu
             let mut lines =
                 vec![format!("{} queries with {} judgments, digest {}", found.queries, found.judgments, found.digest)];
             lines.extend(found.clusters.map(|clusters| format!("{clusters} clusters")));
+            let tested = found.tested.filter(|tested| *tested < found.clusters.unwrap_or(found.queries));
+            lines.extend(tested.map(|n| format!("{n} of them enter the paired test of a metric with a margin")));
             lines.extend(found.slices.iter().map(|(name, queries)| format!("slice {name}: {queries} queries")));
-            lines.extend(advice);
+            lines.extend(found.advice);
             lines.into_iter().map(|line| line + "\n").collect()
         }
     };
     exit::print_result(&text)
-}
-
-fn said_in_advance(dataset: &Dataset, gate: &Gate) -> Result<Option<String>, Stopped> {
-    let (by, cluster_by) = pod::grouping(gate);
-    Ok(gate.judging.advice(&pod::report(dataset, by, cluster_by)?, gate.baseline == Baseline::Stable))
 }
 
 /// What a run on the command line found.
@@ -166,8 +161,7 @@ pub async fn measure(order: &MeasureOrder) -> Result<Outcome, Stopped> {
     let gate = &order.gate;
     let mut dataset = Dataset::read(&order.files)?;
     let asking = gate.asking(&dataset, order.baseline.is_some())?;
-    let advice = said_in_advance(&dataset, gate)?;
-    if let Some(advice) = advice.filter(|_| order.baseline.is_some()) {
+    if let Some(advice) = gate.foreseen(&dataset).advice.filter(|_| order.baseline.is_some()) {
         exit::tell(&format!("note: {advice}"));
     }
     if let Some(not_compared) = gate.not_compared(order.baseline.is_some()) {

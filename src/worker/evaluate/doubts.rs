@@ -180,14 +180,7 @@ mod tests {
         }
         let identity =
             Identity { revision: "run".to_owned(), content_digest: digest.to_owned(), fingerprint: String::new() };
-        Answered {
-            identity,
-            run,
-            answered: QUERIES,
-            found_nothing: false,
-            domains: BTreeMap::new(),
-            silhouette: Ok(None),
-        }
+        Answered { identity, run, answered: QUERIES, domains: BTreeMap::new(), silhouette: Ok(None) }
     }
 
     fn gate(metric: &str, statistics: Statistics) -> Gate {

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use reqwest::Url;
 
 use super::directory::{Directory, Model};
-use super::stopped::{Cause, Stopped};
+use super::stopped::Stopped;
 use crate::api::gate::{Baseline, Compat, EvalGate, Metric, Missing, Slices, Statistics};
 use crate::api::release::Mode;
 use crate::evaluation::condensed;
 use crate::evaluation::dataset::Dataset;
-use crate::evaluation::slice;
 use crate::evaluation::verdict::SliceRules;
-use crate::worker::job::{self, Counting, Judging};
+use crate::evaluation::{reach, slice};
+use crate::worker::job::{self, Counting, Foreseen, Judging};
 use crate::yaml;
 
 /// What must hold, and how it is judged.
@@ -128,16 +128,25 @@ impl Gate {
         })
     }
 
-    /// What the arms are asked for, if the data set has what the metrics read and no more slices than can be judged.
+    /// Looks whether the data set has what the metrics read and what queries are grouped by: the same in a check and in a run,
+    /// and before anything is left out.
+    pub fn fits(&self, dataset: &Dataset) -> Result<(), Stopped> {
+        reach::check(dataset, &self.judging.rules)?;
+        let slices = self.judging.slices.as_ref();
+        let by = slices.map(SliceRules::by).unwrap_or_default();
+        let required = slices.map(SliceRules::required).unwrap_or_default();
+        slice::check(dataset, by, required, self.judging.statistics.cluster_by.as_deref())?;
+        Ok(())
+    }
+
+    /// What can be said of a comparison over the data set before there is one.
+    pub fn foreseen(&self, dataset: &Dataset) -> Foreseen {
+        self.judging.advice(dataset, self.baseline == Baseline::Stable)
+    }
+
+    /// What the arms are asked for, if the data set fits the gate.
     pub fn asking(&self, dataset: &Dataset, compared: bool) -> Result<Asking, Stopped> {
-        let mut of_nuggets =
-            self.judging.rules.iter().map(|rule| rule.metric()).filter(|metric| metric.needs_nuggets());
-        if let Some(metric) = of_nuggets.find(|_| dataset.with_nuggets() == 0) {
-            let text =
-                format!("{metric} counts nuggets, and the data set has none; add nuggets.jsonl (--nuggets FILE)");
-            return Err(Stopped::new(Cause::DatasetInvalid, text));
-        }
-        slice::check(dataset, self.judging.slices.as_ref().map(SliceRules::by).unwrap_or_default())?;
+        self.fits(dataset)?;
         let all_ids = self.judging.rules.iter().any(|rule| rule.metric().needs_pool());
         Ok(Asking { depth: self.depth(dataset, compared), counting: self.counting, all_ids })
     }

@@ -13,12 +13,16 @@ use super::show;
 use super::stopped::{Cause, Stopped};
 use crate::api::gate::{Baseline, Dataset as DatasetSpec, DatasetFormat};
 use crate::evaluation::dataset::{Dataset, Files};
-use crate::evaluation::slice::{self, clusters, distinct, slices};
+use crate::evaluation::slice::{clusters, distinct, slices};
 use crate::evaluation::verdict::{Evidence, GateJudged, Judged, Reason, SliceRules, Verdict, judge};
 use crate::worker::exit::Failure;
-use crate::worker::job::{self, CheckTask, EvaluateTask, JobInput, Task, paths};
+use crate::worker::job::{self, AskedOfDataset, CheckTask, EvaluateTask, Foreseen, JobInput, Task, paths};
 use crate::worker::path;
-use crate::worker::receipt::{Body, CheckReport, Counts, EvaluateReport, Kept, MAX_SLICES, whole};
+use crate::worker::receipt::{Body, CheckReport, Counts, EvaluateReport, Kept, MAX_SLICES, clip, whole};
+
+/// Longest advice: what a status takes, and what a receipt with the most slices has room for.
+const MAX_ADVICE: usize = 512;
+const MAX_ADVICE_BYTES: usize = 620;
 
 /// Carries out the task of a Job.
 pub fn carry_out(input: &JobInput) -> Result<Body, Failure> {
@@ -36,30 +40,48 @@ pub fn carry_out(input: &JobInput) -> Result<Body, Failure> {
 }
 
 fn check(task: &CheckTask, mount: &Path) -> Result<Body, Failure> {
+    let gate = task.gate.as_ref().map(asked).transpose()?;
     let dataset = Dataset::read(&files(&task.dataset, mount)?).map_err(Stopped::from)?;
-    Ok(Body::Check(report(&dataset, &task.slices, task.cluster_by.as_deref())?))
+    Ok(Body::Check(match gate {
+        Some(gate) => report(&dataset, Some(&gate))?,
+        None => counted(&dataset, &task.slices, task.cluster_by.as_deref()),
+    }))
 }
 
-/// The metadata keys by which a gate groups queries: slices, clusters.
-pub fn grouping(gate: &Gate) -> (&[String], Option<&str>) {
+fn asked(of: &AskedOfDataset) -> Result<Gate, Failure> {
+    Gate::new(of.metrics.clone(), of.statistics.clone(), of.slices.clone(), None, of.baseline)
+        .map_err(|text| Failure::invalid("InvalidSpec", text))
+}
+
+/// What a check reports, if the data set fits the gate.
+pub fn report(dataset: &Dataset, gate: Option<&Gate>) -> Result<CheckReport, Stopped> {
+    let Some(gate) = gate else { return Ok(counted(dataset, &[], None)) };
+    gate.fits(dataset)?;
     let by = gate.judging.slices.as_ref().map(SliceRules::by).unwrap_or_default();
-    (by, gate.judging.statistics.cluster_by.as_deref())
+    let counted = counted(dataset, by, gate.judging.statistics.cluster_by.as_deref());
+    let Foreseen { tested, advice } = gate.foreseen(dataset);
+    Ok(CheckReport {
+        tested: tested.map(whole),
+        advice: advice.map(|advice| clip(&advice, MAX_ADVICE, MAX_ADVICE_BYTES)),
+        ..counted
+    })
 }
 
-/// What a check reports. `by`: keys of slices; `cluster_by`: key of clusters.
-pub fn report(dataset: &Dataset, by: &[String], cluster_by: Option<&str>) -> Result<CheckReport, Stopped> {
-    slice::check(dataset, by)?;
+/// `by`: keys of slices; `cluster_by`: key of clusters.
+fn counted(dataset: &Dataset, by: &[String], cluster_by: Option<&str>) -> CheckReport {
     let mut slices: Vec<(String, i64)> =
         slices(dataset, by).into_iter().map(|slice| (slice.name, whole(slice.queries.len()))).collect();
     slices.sort_by_key(|(_, queries)| Reverse(*queries));
     slices.truncate(MAX_SLICES);
-    Ok(CheckReport {
+    CheckReport {
         digest: dataset.digest().to_owned(),
         queries: whole(dataset.judged_count()),
         judgments: whole(dataset.judgment_count()),
         clusters: cluster_by.map(|key| whole(distinct(&clusters(dataset, key)))),
         slices,
-    })
+        tested: None,
+        advice: None,
+    }
 }
 
 /// Where the volumes of a run lie.
@@ -537,13 +559,110 @@ mod tests {
     #[test]
     fn a_check_reports_digest_and_counts_and_refuses_with_file_and_line() {
         let mount = mounted();
-        let task = CheckTask { dataset: spec(), slices: Vec::new(), cluster_by: None };
+        let task = CheckTask { dataset: spec(), gate: None, slices: Vec::new(), cluster_by: None };
         let Ok(Body::Check(found)) = check(&task, mount.path()) else { panic!("no check") };
         assert_eq!((found.queries, found.judgments, found.digest.len()), (150, 150, 64));
         std::fs::write(mount.path().join("qrels.tsv"), "q1\td\t1\n").unwrap();
         let failure = check(&task, mount.path()).unwrap_err();
         assert_eq!(failure.code(), 42);
         assert!(failure.to_string().contains("qrels.tsv:1: found a judgment"), "{failure}");
+    }
+
+    /// Of a gate as users write it.
+    fn check_of(retrieval: &str) -> CheckTask {
+        let text = format!("dataset: {{from: {{configMap: {{name: d}}}}}}\n{retrieval}");
+        let gate: crate::api::gate::RetrievalGate = crate::yaml::read(&text).unwrap();
+        CheckTask { dataset: spec(), gate: Some(AskedOfDataset::of(&gate)), slices: Vec::new(), cluster_by: None }
+    }
+
+    #[test]
+    fn a_check_looks_at_what_the_metrics_read() {
+        let mount = mounted();
+        let task = check_of("metrics: [{name: mrr, margin: 0.05}, {name: taskRecall@10, floor: 0.5}]");
+        let failure = check(&task, mount.path()).unwrap_err();
+        assert!(matches!(&failure, Failure::Invalid { reason, .. } if reason == "DatasetInvalid"), "{failure:?}");
+        assert!(failure.to_string().contains("taskRecall@10 counts nuggets, and the data set has none"), "{failure}");
+        let nugget = r#"{"query_id":"q1","nugget_id":"a","doc_ids":["d1"]}"#;
+        std::fs::write(mount.path().join("nuggets.jsonl"), nugget).unwrap();
+        check(&task, mount.path()).unwrap();
+    }
+
+    #[test]
+    fn a_check_looks_at_what_queries_are_grouped_by() {
+        let mount = mounted();
+        let told = |gate: &str| {
+            let failure = check(&check_of(&format!("metrics: [{{name: mrr, margin: 0.05}}]\n{gate}")), mount.path());
+            failure.map(|_| ()).map_err(|failure| (failure.code(), failure.to_string()))
+        };
+        assert_eq!(told("slices: {by: [part], required: [part=third]}\nstatistics: {clusterBy: source}"), Ok(()));
+        for (gate, expected) in [
+            ("slices: {by: [part, prat]}", "slices.by names `prat`"),
+            ("slices: {by: [part], required: [part=second]}", "the values there are: `rest`, `third`"),
+            ("statistics: {clusterBy: souce}", "the keys there are: `part`, `source`"),
+        ] {
+            let (code, text) = told(gate).unwrap_err();
+            assert!(code == 42 && text.contains(expected), "{gate}: {code} {text}");
+        }
+    }
+
+    #[test]
+    fn a_check_foresees_what_is_too_small_by_what_enters_the_test() {
+        let mount = mounted();
+        let grade = |i: usize| usize::from(i >= 10);
+        let qrels: String = (0..QUERIES).map(|i| format!("q{i}\td{i}\t{}\n", grade(i))).collect();
+        std::fs::write(mount.path().join("qrels.tsv"), format!("query-id\tcorpus-id\tscore\n{qrels}")).unwrap();
+        let foreseen = |gate: &str| {
+            let Body::Check(found) = check(&check_of(gate), mount.path()).unwrap() else { panic!("no check") };
+            (found.queries, found.tested, found.advice)
+        };
+        let metrics = "metrics: [{name: mrr, margin: 0.02}, {name: map, floor: 0.1}]";
+        let (queries, tested, advice) = foreseen(metrics);
+        assert_eq!((queries, tested), (150, Some(140)));
+        let advice = advice.unwrap();
+        assert!(advice.starts_with("140 queries with a relevant document (of 150 queries, for mrr) can"), "{advice}");
+        assert!(advice.ends_with("or add 9 such queries"), "{advice}");
+        // Two queries a cluster.
+        assert_eq!(foreseen(&format!("{metrics}\nstatistics: {{clusterBy: source}}")).1, Some(70));
+        let slices = "slices: {by: [part], minQueries: 100, required: [part=third]}";
+        let (_, _, advice) = foreseen(&format!("metrics: [{{name: mrr, margin: 0.05}}]\n{slices}"));
+        assert_eq!(
+            advice.unwrap(),
+            "no slice has the 100 queries of slices.minQueries, the largest that counts is part=rest with 94, so that only \
+             required slices are looked at; add queries or lower minQueries; required slice part=third has 46 queries with a \
+             relevant document (of 50 queries, for mrr), its margin of 0.05 needs 59"
+        );
+        // Margins that decide nothing need no queries.
+        assert_eq!(foreseen(&format!("{metrics}\nbaseline: None")), (150, Some(140), None));
+        assert_eq!(foreseen("metrics: [{name: mrr, margin: 0.02, required: false}]"), (150, None, None));
+        let zeros = qrels.replace("\t1\n", "\t0\n");
+        std::fs::write(mount.path().join("qrels.tsv"), format!("query-id\tcorpus-id\tscore\n{zeros}")).unwrap();
+        let failure = check(&check_of(metrics), mount.path()).unwrap_err();
+        assert_eq!(failure.code(), 42);
+        assert!(failure.to_string().contains("mrr cannot tell two answers apart: no judged query has"), "{failure}");
+    }
+
+    #[test]
+    fn the_largest_check_fits_into_a_receipt() {
+        for c in ["a", "\"", "é", "🌍"] {
+            let report = CheckReport {
+                digest: "d".repeat(64),
+                queries: 9_999_999,
+                judgments: 9_999_999,
+                clusters: Some(9_999_999),
+                slices: vec![(crate::evaluation::slice::short_name(&c.repeat(300)), 9_999_999); MAX_SLICES],
+                tested: Some(9_999_999),
+                advice: Some(clip(&c.repeat(5_000), MAX_ADVICE, MAX_ADVICE_BYTES)),
+            };
+            Receipt { v: 1, run: "r".repeat(72), body: Body::Check(report) }.to_line().unwrap();
+        }
+    }
+
+    #[test]
+    fn the_check_of_an_earlier_operator_counts_what_it_names() {
+        let text = r#"{"dataset":{"from":{"configMap":{"name":"d"}}},"slices":["part"],"clusterBy":"source"}"#;
+        let task: CheckTask = serde_json::from_str(text).unwrap();
+        let Body::Check(found) = check(&task, mounted().path()).unwrap() else { panic!("no check") };
+        assert_eq!((found.clusters, found.slices[0].clone()), (Some(75), ("part=rest".to_owned(), 100)));
     }
 
     #[test]

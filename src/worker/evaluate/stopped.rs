@@ -2,8 +2,9 @@
 
 use crate::evaluation::dataset::DatasetError;
 use crate::evaluation::mixed::CorpusError;
+use crate::evaluation::reach::Nothing;
 use crate::evaluation::run::RunError;
-use crate::evaluation::slice::TooManySlices;
+use crate::evaluation::slice::GroupError;
 use crate::evaluation::verdict::{self, GateJudged, Reason};
 use crate::worker::exit::Failure;
 
@@ -76,8 +77,14 @@ impl From<CorpusError> for Stopped {
     }
 }
 
-impl From<TooManySlices> for Stopped {
-    fn from(error: TooManySlices) -> Self {
+impl From<GroupError> for Stopped {
+    fn from(error: GroupError) -> Self {
+        Self::new(Cause::DatasetInvalid, error.to_string())
+    }
+}
+
+impl From<Nothing> for Stopped {
+    fn from(error: Nothing) -> Self {
         Self::new(Cause::DatasetInvalid, error.to_string())
     }
 }

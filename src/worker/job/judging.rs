@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::api::gate::{Compat, Method, Metric, Missing, RetrievalGate, Slices, Statistics};
-use crate::evaluation::verdict;
-use crate::worker::receipt::{CheckReport, MAX_SLICES};
+use crate::evaluation::dataset::Dataset;
+use crate::evaluation::{reach, verdict};
 
 /// How answers are read before metrics see them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,6 +112,15 @@ pub fn worse_than_at_promotion(
     (!told.is_empty()).then(|| told.join(" "))
 }
 
+/// What can be said of a comparison before there is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreseen {
+    /// Fewest units (queries, with `clusterBy` clusters) in the paired test of a required metric with a margin; `None`:
+    /// there is none.
+    pub tested: Option<u64>,
+    pub advice: Option<String>,
+}
+
 /// Everything that a retrieval gate judges by, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judging {
@@ -154,19 +163,16 @@ impl Judging {
     }
 
     /// What a data set is too small for, said before any run. `compared`: whether there will be a baseline.
-    pub fn advice(&self, set: &CheckReport, compared: bool) -> Option<String> {
-        let whole = |n: i64| u64::try_from(n).unwrap_or(0);
-        let rules = self.rules.as_slice();
-        let size =
-            set.clusters.map_or(verdict::Size::Queries(whole(set.queries)), |n| verdict::Size::Clusters(whole(n)));
+    pub fn advice(&self, dataset: &Dataset, compared: bool) -> Foreseen {
         let alpha = self.statistics.alpha;
-        let found: Vec<(String, u64)> = set.slices.iter().map(|(name, n)| (name.clone(), whole(*n))).collect();
-        let complete = found.len() < MAX_SLICES;
-        let slices =
-            self.slices.iter().flat_map(|slices| verdict::slice_advice(&found, complete, slices, rules, alpha));
+        let (whole, slices) = reach::reaches(dataset, &self.criteria());
+        let of_slices = self.slices.iter().flat_map(|rules| verdict::slice_advice(&slices, rules, alpha));
         let said: Vec<String> =
-            verdict::advice(size, rules, alpha).into_iter().chain(slices).filter(|_| compared).collect();
-        (!said.is_empty()).then(|| said.join("; "))
+            verdict::advice(&whole, alpha).into_iter().chain(of_slices).filter(|_| compared).collect();
+        Foreseen {
+            tested: whole.iter().map(verdict::Reach::units).min(),
+            advice: (!said.is_empty()).then(|| said.join("; ")),
+        }
     }
 
     /// As the verdict reads it.

@@ -222,7 +222,8 @@ impl World {
     }
 
     fn read(&mut self, digest: &str, queries: i64) -> &mut Self {
-        let receipt = json!({"kind": "check", "digest": digest, "queries": queries, "judgments": queries * 2, "clusters": null, "slices": []});
+        let receipt = json!({"kind": "check", "digest": digest, "queries": queries, "judgments": queries * 2, "clusters": null, "slices": [],
+            "tested": queries, "advice": "add queries"});
         self.end("Complete", 0, &receipt).settle()
     }
 
