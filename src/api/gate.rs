@@ -111,8 +111,8 @@ pub struct Report {
 #[x_kube(
     validation = Rule::new("!has(self.slices) || !has(self.slices.required) || self.slices.required.size() * self.metrics.filter(m, m.required && (has(m.margin) || has(m.relativeMargin))).size() <= 7")
         .message("spec.retrieval.slices.required times the required metrics with a margin must make at most 7 rows; require fewer slices"),
-    validation = Rule::new("!has(self.slices) || self.metrics.exists(m, m.required && (has(m.margin) || has(m.relativeMargin))) || (has(self.slices.worstGroupFloor) && (!has(self.slices.required) || self.slices.required.size() == 0))")
-        .message("spec.retrieval.slices are held to the margins of required metrics, and there is none; give a required metric a margin, or set worstGroupFloor alone"),
+    validation = Rule::new("!has(self.slices) || !has(self.slices.required) || self.slices.required.size() == 0 || self.metrics.exists(m, m.required && (has(m.margin) || has(m.relativeMargin)))")
+        .message("spec.retrieval.slices.required are held to the margins of required metrics, and there is none; give a required metric a margin, or use worstGroupFloor"),
     validation = Rule::new("!has(self.slices) || !has(self.slices.worstGroupFloor) || !self.metrics[0].name.matches('^(unj|Hole)@')")
         .message("spec.retrieval.slices.worstGroupFloor holds the first metric, and of unj and Hole a lower value is better; put another metric first"),
     validation = Rule::new("!has(self.maxCumulativeDrop) || self.metrics.exists(m, has(m.margin) || has(m.relativeMargin))")

@@ -148,12 +148,6 @@ fn wrong_fields_of_gates() -> Vec<Wrong> {
         (
             gate,
             "/spec/retrieval",
-            with(&[("slices", json!({"by": ["a"]}))]),
-            "are held to the margins of required metrics",
-        ),
-        (
-            gate,
-            "/spec/retrieval",
             with(&[("slices", json!({"by": ["a"], "worstGroupFloor": 0.2, "required": ["a=1"]}))]),
             "are held to the margins of required metrics",
         ),

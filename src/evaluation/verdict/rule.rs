@@ -261,8 +261,8 @@ pub enum SliceError {
     #[error("required: `{0}` is no slice of this gate; write one of its keys and a value, such as `{1}=legal`")]
     Required(String, String),
     #[error(
-        "nothing is asked of the slices: they are held to the margins of required metrics, and there is none; give a required \
-         metric a margin, or set worstGroupFloor alone"
+        "nothing is asked of required slices: they are held to the margins of required metrics, and there is none; give a \
+         required metric a margin, or use worstGroupFloor"
     )]
     Nothing,
     #[error(
@@ -316,7 +316,7 @@ impl SliceRules {
             }
         }
         let guarded = rules.iter().filter(|rule| guarded(rule)).count();
-        if guarded == 0 && (worst_group_floor.is_none() || !required.is_empty()) {
+        if guarded == 0 && !required.is_empty() {
             return Err(SliceError::Nothing);
         }
         if worst_group_floor.is_some() && rules.first().is_some_and(|rule| !rule.metric().higher_is_better()) {

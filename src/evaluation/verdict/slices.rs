@@ -154,7 +154,9 @@ pub(super) fn worst(criteria: &Criteria<'_>, evidence: &Evidence) -> Option<Judg
 pub(super) fn told(criteria: &Criteria<'_>, evidence: &Evidence) -> Option<String> {
     let rules = criteria.slices?;
     let looked_at = evidence.guardrails.filter(|_| evidence.coverage.baseline.is_some());
-    let harm = looked_at.filter(|_| criteria.rules.iter().any(guarded)).map(|n| match n {
+    let held = criteria.rules.iter().any(guarded);
+    let harm = looked_at.map(|n| match n {
+        _ if !held => "Slices are reported only: no required metric has a margin.".to_owned(),
         0 => format!("No slice was looked at: none has {} queries.", rules.min_queries()),
         n => format!("No slice is proven worse ({n} looked at)."),
     });

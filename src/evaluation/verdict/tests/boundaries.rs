@@ -72,7 +72,9 @@ fn bounded_means_need_no_skew_guard_and_no_test_but_enough_queries() {
     let judge = |row: Row| judged_by(&margin(0.02), &row, &bounded_mean).reason;
     let skewed = Row { nonzero: Some(3), min: Some(-0.5), p: None, ..bounded(400, -0.019, 0.01) };
     assert_eq!(judge(skewed), Reason::NonInferior);
-    assert_eq!(judged_by(&margin(0.02), &skewed, &statistics(Method::PairedT)).reason, Reason::Underpowered);
+    let few = Row { sd: Some(0.05), ..skewed };
+    assert_eq!(judge(few), Reason::NonInferior);
+    assert_eq!(judged_by(&margin(0.02), &few, &statistics(Method::PairedT)).reason, Reason::Underpowered);
     assert_eq!(judge(Row { n: 148, ..skewed }), Reason::TooFewQueries);
     assert_eq!(judge(Row { lower: Some(-0.021), ..skewed }), Reason::Underpowered);
     // The difference does not lie in the middle of such bounds.

@@ -148,7 +148,7 @@ fn the_rules_of_slices_are_checked() {
 }
 
 #[test]
-fn slices_of_which_nothing_is_asked_are_refused() {
+fn required_slices_of_which_nothing_is_asked_are_refused() {
     let (floor, limit) =
         (rule(None, Some(0.3), None), Rule::new("Hole@10", Wanted { max: Some(1.0), ..Wanted::default() }));
     let reported = Rule::new("ndcg@10", Wanted { required: false, ..margin(0.02).wanted }).unwrap();
@@ -157,9 +157,10 @@ fn slices_of_which_nothing_is_asked_are_refused() {
         SliceRules::new(vec!["a".to_owned()], 30, floor, required, rules).map_err(|e| e.to_string())
     };
     for rules in [[floor], [reported]] {
-        assert!(new(&rules, None, &[]).unwrap_err().contains("nothing is asked of the slices"));
-        assert!(new(&rules, Some(0.2), &["a=1"]).unwrap_err().contains("nothing is asked of the slices"));
-        assert!(new(&rules, Some(0.2), &[]).is_ok());
+        for floor in [None, Some(0.2)] {
+            assert!(new(&rules, floor, &["a=1"]).unwrap_err().contains("nothing is asked of required slices"));
+            assert!(new(&rules, floor, &[]).is_ok());
+        }
     }
     let upside_down = [limit.unwrap(), margin(0.02)];
     assert!(new(&upside_down, Some(0.2), &[]).unwrap_err().contains("put a metric first of which a higher one is"));
@@ -195,6 +196,13 @@ fn a_pass_says_that_no_slice_was_large_enough() {
     let judged = run(&rules, vec![slice("domain=legal", None, bounded(29, -0.1, 0.1))], None);
     let told = "No slice was looked at: none has 30 queries.";
     assert!(judged.gate.sentence.ends_with(told), "{}", judged.gate.sentence);
+    // Or that there is nothing to hold them to.
+    let floor = [rule(None, Some(0.3), None)];
+    let (rules, statistics) = (sliced(&[], None, &floor), Statistics::default());
+    let criteria = Criteria { slices: Some(&rules), ..criteria(&floor, &statistics) };
+    let found = Evidence { guardrails: Some(0), ..evidence(covered(500), &[bounded(500, -0.01, 0.03)]) };
+    let sentence = judge(&criteria, &found).gate.sentence;
+    assert!(sentence.ends_with("Slices are reported only: no required metric has a margin."), "{sentence}");
 }
 
 /// Numbers of every kind that break a passing run, one at a time.

@@ -133,17 +133,19 @@ fn counts(page: &Page, seen: &Seen) -> String {
     ];
     parts.extend(counts.answered_by_baseline.map(|n| format!("the baseline {}", answered(n))));
     // What was asked counts as answered, with or without a list.
-    let missing = |arm: &str, answered: u64| {
-        let left_out = match page.counting.missing {
-            Missing::Zero => false,
-            Missing::Drop => answered < counts.judged,
+    let missing = |arm: &str, answered: u64, not_compared: &'static str| {
+        let fate = match page.counting.missing {
+            _ if answered >= counts.judged => "they count 0",
+            Missing::Zero => not_compared,
+            Missing::Drop => "left out of both arms",
         };
-        let fate = if left_out { "left out of both arms" } else { "they count 0" };
         format!("not named by the {arm}'s run ({fate})")
     };
+    let (answered_by, compared) =
+        (counts.answered_by_baseline.unwrap_or_default(), "they count 0, and are not compared");
     let extra = [
-        (counts.missing_in_candidate, missing("candidate", counts.answered_by_candidate)),
-        (counts.missing_in_baseline, missing("baseline", counts.answered_by_baseline.unwrap_or_default())),
+        (counts.missing_in_candidate, missing("candidate", counts.answered_by_candidate, "they count 0")),
+        (counts.missing_in_baseline, missing("baseline", answered_by, compared)),
         (
             counts.without_relevant_document,
             "without a relevant document (metrics of relevance count them as 0 in the means, and in no comparison)"
