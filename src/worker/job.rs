@@ -330,4 +330,4 @@ pub fn run_inputs(task: &EvaluateTask) -> String {
 }
 
 /// Changes when the same inputs could give other numbers.
-pub const EVALUATOR_VERSION: &str = "3";
+pub const EVALUATOR_VERSION: &str = "4";

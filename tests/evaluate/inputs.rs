@@ -125,6 +125,37 @@ fn a_file_that_cannot_be_read_now_ends_a_check_with_43_and_a_run_with_4() {
 }
 
 #[test]
+fn a_run_that_was_kept_stands_in_over_the_same_judgments_alone() {
+    let place = Place::new(60);
+    let run = place.run("c.run", 60, |_| 1);
+    let kept = place.path("kept.run");
+    let metric = ["--output", "json", "--metric", "mrr:margin=0.06", "--candidate", run.as_str()];
+    let written = place.judge_runs("qrels.tsv", &[&metric[..], &["--write-run", kept.to_str().unwrap()]].concat());
+    assert_eq!(code(&written), 0, "{}", err(&written));
+    let compare = || {
+        let output = place.judge_runs("qrels.tsv", &[&metric[..], &["--baseline", kept.to_str().unwrap()]].concat());
+        let found = summary(&output);
+        let text = |key: &str| found[key].as_str().unwrap().to_owned();
+        (code(&output), text("reason"), text("message"))
+    };
+    assert_eq!((compare().0, compare().1.as_str()), (0, "NonInferior"));
+    let judgments = std::fs::read_to_string(place.path("qrels.tsv")).unwrap();
+    place.write("qrels.tsv", &judgments.replacen("\t1\n", "\t2\n", 1));
+    let (exit, reason, message) = compare();
+    assert_eq!((exit, reason.as_str()), (4, "InputsChanged"), "{message}");
+    assert!(message.contains("kept.run: the run was measured over queries and judgments of digest"), "{message}");
+    let beside = place.path("kept.run.inputs.json");
+    let older = std::fs::read_to_string(&beside).unwrap().replace("\"evaluator\": \"", "\"evaluator\": \"0.");
+    place.write("qrels.tsv", &judgments);
+    place.write("kept.run.inputs.json", &older);
+    assert!(compare().2.contains("numbers of version 0."), "{:?}", compare());
+    place.write("kept.run.inputs.json", "{}");
+    assert_eq!((compare().0, compare().1.as_str()), (4, "DatasetInvalid"));
+    std::fs::remove_file(beside).unwrap();
+    assert_eq!(compare().0, 0);
+}
+
+#[test]
 fn a_run_may_come_through_a_pipe() {
     let place = Place::new(40);
     let lines = std::fs::read_to_string(place.run("c.run", 40, |i| i % 3)).unwrap();

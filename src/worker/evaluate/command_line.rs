@@ -14,6 +14,7 @@ use super::plan::{Arm, Asking, Gate};
 use super::progress::{Display, Progress};
 use super::report::gather::{self, Found, Told};
 use super::report::page::Page;
+use super::stand_in;
 use super::stopped::Stopped;
 use super::{Args, Output, OutputTo, block_on, pod, repeat, report, show};
 use crate::api::gate::Baseline;
@@ -266,6 +267,7 @@ fn write(args: &Args, gate: &Gate, page: &Page, outcome: &Result<Outcome, Stoppe
     if let Some(file) = &args.write_run {
         let written = File::create(file).and_then(|to| found.candidate.run.write(BufWriter::new(to)));
         written.map_err(|e| cannot(file, e))?;
+        stand_in::Measured::new(found.dataset.digest(), &found.candidate.identity).write(file)?;
     }
     if let Some(file) = &args.per_query {
         let rows = |to| show::write_rows(BufWriter::new(to), &found.dataset, gate, &found.measured);

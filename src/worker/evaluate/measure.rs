@@ -8,6 +8,7 @@ use super::facts::Facts;
 use super::http::HttpSearcher;
 use super::plan::{Arm, Asking, Gate, RunFile};
 use super::progress::Progress;
+use super::stand_in;
 use super::stopped::{Cause, Stopped};
 use crate::api::gate::Missing;
 use crate::api::{DataFrom, gate as api};
@@ -86,6 +87,7 @@ fn read(name: &str, file: &RunFile, dataset: &Dataset, asking: Asking) -> Result
     let counting = asking.counting;
     let RunFile { path: file, allow_missing } = file;
     let names = if asking.all_ids { Names::All } else { Names::Judged(dataset) };
+    stand_in::check(file, dataset.digest())?;
     let (mut run, digest) = Run::read(file, compat(counting.compat), names)?;
     if counting.ignore_identical_ids {
         run.drop_identical_ids();

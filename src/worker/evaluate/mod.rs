@@ -6,7 +6,7 @@
 //! Layout: [`plan`] what to do; [`arm`] asking, [`http`] over the network, [`directory`] in this process;
 //! [`measure`] one run, [`facts`] what it tells beside its metrics, [`doubts`] why to look again; [`pod`] in a Job,
 //! [`command_line`] outside of one; [`show`] results for people and programs; [`report`] the same as plain data and as a
-//! page with plots; [`repeat`] the command to do it again; [`stopped`] runs that could not measure.
+//! page with plots; [`repeat`] the command to do it again; [`stand_in`] run files that are kept; [`stopped`] runs that could not measure.
 //!
 //! Invariants: in a Job no verdict leaves this program, exit 0 means measured; on the command line the exit
 //! code is the verdict: 0 Pass, 1 Fail, 4 Inconclusive or Error, 64 wrong usage; a check ends with 0, 42
@@ -25,6 +25,7 @@ mod progress;
 mod repeat;
 mod report;
 mod show;
+mod stand_in;
 mod stopped;
 
 use std::future::Future;
