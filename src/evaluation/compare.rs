@@ -536,6 +536,26 @@ mod tests {
     }
 
     #[test]
+    fn a_drawn_lower_bound_of_a_nearly_perfect_run_is_one_that_can_be() {
+        use crate::evaluation::verdict::{Coverage, Evidence};
+        let sure = Rule::new("P@1", Wanted { floor: Some(0.9), confident: true, ..Wanted::default() }).unwrap();
+        let (rules, statistics) = ([sure], Statistics::default());
+        let criteria = Criteria { rules: &rules, statistics: &statistics, slices: None, max_cumulative_drop: None };
+        let mut values = vec![1.0; 1000];
+        values[7] = 0.99;
+        let sample = Sample::plain(&values).unwrap();
+        for i in 0..20 {
+            let lower = rounded(lower_of_mean(&sample, statistics.alpha, Seed::of("i", &i.to_string())));
+            let row = Row { candidate_lower: Some(lower), ..Row::absolute(1000, rounded(mean(&values))) };
+            let coverage = Coverage { queries: 1000, candidate: 1000, baseline: None };
+            let (unjudged, guardrails, worst) = (None, None, None);
+            let (rows, slices, promoted) = (vec![row], Vec::new(), Vec::new());
+            let found = judge(&criteria, &Evidence { coverage, rows, unjudged, guardrails, slices, worst, promoted });
+            assert_eq!(found.gate.reason, Reason::AbsoluteOnly, "{lower}: {}", found.gate.sentence);
+        }
+    }
+
+    #[test]
     fn unjudged_documents_are_looked_at_where_judgments_are_pooled() {
         // q1, q2 and q3 of five have a rejected document.
         let rules = [rule("ndcg@3")];

@@ -52,7 +52,8 @@ fn few_losses(row: &Row, numbers: &Compared, statistics: &Statistics) -> Option<
         return None;
     }
     let count = ((units - 1.0) * numbers.sd * numbers.sd / (largest * largest)).max(0.0);
-    if count >= MANY_LOSSES {
+    // Large wins make a spread, too, and say nothing of a loss that stands nearly alone.
+    if count >= MANY_LOSSES && numbers.nonzero as f64 >= SKEW_LOSSES {
         return None;
     }
     let unseen = count_bound(count, statistics.alpha)? - count;

@@ -148,11 +148,11 @@ impl Check<'_> {
         let named =
             [("candidate", Some(row.candidate)), ("baseline", row.baseline), ("lower mean", row.candidate_lower)];
         let lower = || {
-            // A mean of so many values shrinks at least by what they could have missed.
+            // A mean of so many values shrinks at least by what they could have missed; the bound is drawn, so that its
+            // level is off by what draws can be.
             let units = if row.baseline.is_some() { self.coverage.queries } else { row.units() };
-            let missed = self.statistics.alpha.powf(1.0 / count(units));
-            // With clusters a unit weighs as much as its queries.
-            let most = if row.clusters.is_some() { row.candidate } else { row.candidate * missed };
+            let alpha = self.statistics.alpha;
+            let most = row.candidate * (alpha + off(alpha)).powf(1.0 / count(units));
             let lower = row.candidate_lower.filter(|lower| *lower > most + ROUNDING)?;
             Some(format!("the lower bound {lower} of a mean {} is {most:.6} at most", row.candidate))
         };
@@ -299,8 +299,7 @@ impl Check<'_> {
 /// give, and Cantelli's inequality, for every quantile that 10,000 draws can take for it.
 fn bounded_mean(whole: Whole, alpha: f64) -> [(f64, f64); 2] {
     let Whole { units: n, d, sd, .. } = whole;
-    let off = NEVER * (alpha * (1.0 - alpha) / f64::from(DRAWS)).sqrt();
-    let (least, most) = ((alpha - off).max(1e-6), (alpha + off).min(0.5));
+    let (least, most) = ((alpha - off(alpha)).max(1e-6), (alpha + off(alpha)).min(0.5));
     let (down, up) = (((1.0 - least) / least).sqrt(), (most / (1.0 - most)).sqrt());
     // Of the lower bound; the upper one is that of the negative differences, with its sign turned.
     let window = |d: f64| {
@@ -311,6 +310,11 @@ fn bounded_mean(whole: Whole, alpha: f64) -> [(f64, f64); 2] {
     };
     let (of_lower, of_upper) = (window(d), window(-d));
     [of_lower, (-of_upper.1, -of_upper.0)]
+}
+
+/// How far from alpha the level of a drawn quantile can be.
+fn off(alpha: f64) -> f64 {
+    NEVER * (alpha * (1.0 - alpha) / f64::from(DRAWS)).sqrt()
 }
 
 /// Counts that are judged stay far below 2^53.

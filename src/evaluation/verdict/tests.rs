@@ -132,6 +132,11 @@ fn three_lost_queries_of_200_are_underpowered_although_the_bound_passes() {
     let among = row(&d);
     assert!(among.lower.unwrap() > -0.02 && among.nonzero == Some(200));
     assert_eq!(reason(&margin(0.02), &among), Reason::Underpowered);
+    // Wins make a spread too, and there are still fewer than five changes.
+    let mut won = vec![0.0; 200];
+    (won[0], won[1], won[2], won[3]) = (-0.5, 1.0, 1.0, 1.0);
+    assert!(row(&won).lower.unwrap() > -0.02);
+    assert_eq!(reason(&margin(0.02), &row(&won)), Reason::Underpowered);
     // Five of .3 are no longer few.
     let mut five = vec![0.0; 200];
     five[..5].fill(-0.3);
